@@ -1,0 +1,12 @@
+-- Settings of luacheck: `luacheck lua examples tests` in this directory.
+std = "lua54"
+max_line_length = 100
+codes = true
+self = false -- a method may ignore its object
+
+-- A script defines its handlers as globals.
+local handlers = { "on_request", "on_error", "on_start", "on_worker", "on_exit", "on_reload" }
+
+files["examples"].globals = handlers
+files["tests"].globals = handlers
+files["tests/lua"].std = "lua54+busted"
