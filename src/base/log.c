@@ -1,0 +1,250 @@
+/* log.c -- see log.h for the contract.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct {
+    int fd;
+    bool own; /* fd was opened here */
+    bool to_syslog;
+    enum log_level level;
+    unsigned worker;
+    unsigned long dropped;
+} log_state = { .fd = STDERR_FILENO, .level = LOG_LEVEL_NOTICE };
+
+static const struct {
+    const char *name;
+    int priority;
+} levels[] = {
+    [LOG_LEVEL_ERROR] = { "error", LOG_ERR },
+    [LOG_LEVEL_WARN] = { "warn", LOG_WARNING },
+    [LOG_LEVEL_NOTICE] = { "notice", LOG_NOTICE },
+    [LOG_LEVEL_INFO] = { "info", LOG_INFO },
+    [LOG_LEVEL_DEBUG] = { "debug", LOG_DEBUG },
+};
+
+int log_open(const char *target)
+{
+    int fd = STDERR_FILENO;
+    bool to_syslog = strcmp(target, "syslog") == 0;
+    bool own = !to_syslog && strcmp(target, "-") != 0;
+
+    if (own) {
+        fd = open(target,
+                  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY |
+                      O_NONBLOCK,
+                  0640);
+        if (fd == -1)
+            return -1;
+    }
+    log_close();
+    if (to_syslog)
+        openlog("fcgi-lua", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+    log_state.fd = fd;
+    log_state.own = own;
+    log_state.to_syslog = to_syslog;
+    return 0;
+}
+
+void log_close(void)
+{
+    if (log_state.own)
+        close(log_state.fd);
+    if (log_state.to_syslog)
+        closelog();
+    log_state.fd = STDERR_FILENO;
+    log_state.own = log_state.to_syslog = false;
+}
+
+bool log_is_stderr(void)
+{
+    return !log_state.own && !log_state.to_syslog;
+}
+
+void log_set_level(enum log_level level)
+{
+    log_state.level = level;
+}
+
+bool log_is_on(enum log_level level)
+{
+    return level <= log_state.level;
+}
+
+void log_set_worker(unsigned id)
+{
+    log_state.worker = id;
+}
+
+size_t log_escape(struct slice in, char *out, size_t size)
+{
+    static const char hex[] = "0123456789abcdef";
+    size_t n = 0;
+
+    for (size_t i = 0; i < in.len; i++) {
+        unsigned char c = (unsigned char)in.data[i];
+
+        if ((c >= 0x20 && c != 0x7f) || c == '\t') {
+            if (size - n < 1)
+                break;
+            out[n++] = (char)c;
+        } else {
+            if (size - n < 4)
+                break;
+            out[n++] = '\\';
+            out[n++] = 'x';
+            out[n++] = hex[c >> 4];
+            out[n++] = hex[c & 15];
+        }
+    }
+    return n;
+}
+
+/* systemd's journal names its stream in the environment; its lines carry a
+ * priority and no time. */
+static bool is_journal(int fd)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long dev, ino;
+    struct stat st;
+
+    return stream != NULL && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
+           fstat(fd, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+}
+
+static size_t put_prefix(enum log_level level, char *out, size_t size)
+{
+    char id[16] = "";
+    char when[40] = "";
+    struct timespec now;
+    struct tm tm;
+    int n;
+
+    if (log_state.worker > 0)
+        snprintf(id, sizeof(id), "/%u", log_state.worker);
+    if (log_state.own || !is_journal(log_state.fd)) {
+        clock_gettime(CLOCK_REALTIME, &now);
+        gmtime_r(&now.tv_sec, &tm);
+        n = (int)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
+        snprintf(when + n, sizeof(when) - (size_t)n, ".%03ldZ ",
+                 now.tv_nsec / 1000000);
+    } else {
+        snprintf(when, sizeof(when), "<%d>", levels[level].priority);
+    }
+    n = snprintf(out, size, "%s%s [%ld%s] ", when, levels[level].name,
+                 (long)getpid(), id);
+    return n < 0 ? 0 : (size_t)n;
+}
+
+/* Pipes and terminals may block, and O_NONBLOCK on an inherited one would be
+ * everybody's.  A pipe that polls as writable takes PIPE_BUF bytes at once. */
+static bool write_piece(const char *data, size_t len)
+{
+    struct pollfd pollfd = { .fd = log_state.fd, .events = POLLOUT };
+    ssize_t n;
+
+    if (poll(&pollfd, 1, 0) == 0)
+        return false;
+    do
+        n = write(log_state.fd, data, len);
+    while (n == -1 && errno == EINTR);
+    return n == (ssize_t)len;
+}
+
+static bool write_out(const char *data, size_t len)
+{
+    while (len > 0) {
+        size_t part = len < PIPE_BUF ? len : PIPE_BUF;
+
+        if (!write_piece(data, part))
+            return false;
+        data += part;
+        len -= part;
+    }
+    return true;
+}
+
+static void write_entry(enum log_level level, const char *entry, size_t len)
+{
+    int saved = errno;
+
+    if (log_state.to_syslog) {
+        syslog(levels[level].priority, "%.*s", (int)len - 1, entry);
+    } else if (log_state.dropped > 0) {
+        char note[160];
+        size_t n = put_prefix(LOG_LEVEL_WARN, note, sizeof(note));
+
+        n += (size_t)snprintf(note + n, sizeof(note) - n,
+                              "%lu log lines could not be written\n",
+                              log_state.dropped);
+        if (write_out(note, n) && write_out(entry, len))
+            log_state.dropped = 0;
+        else
+            log_state.dropped++;
+    } else if (!write_out(entry, len)) {
+        log_state.dropped++;
+    }
+    errno = saved;
+}
+
+void log_text(enum log_level level, struct slice line, struct slice detail)
+{
+    char entry[LOG_ENTRY_MAX];
+    size_t size = sizeof(entry) - 2; /* a newline always fits */
+    size_t n = 0;
+
+    if (!log_is_on(level))
+        return;
+    if (!log_state.to_syslog)
+        n = put_prefix(level, entry, sizeof(entry));
+    n += log_escape(line, entry + n, size - n);
+    while (detail.len > 0 && size - n > 8) {
+        const char *end = slice_find(detail, '\n');
+        size_t len = end == NULL ? detail.len : (size_t)(end - detail.data);
+
+        memcpy(entry + n, "\n    ", 5);
+        n += 5;
+        n += log_escape(slice_take(&detail, len), entry + n, size - n);
+        slice_take(&detail, 1);
+    }
+    entry[n++] = '\n';
+    write_entry(level, entry, n);
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+    char line[4096];
+    va_list args;
+    int n;
+
+    if (!log_is_on(level))
+        return;
+    va_start(args, format);
+    n = vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    if (n < 0)
+        return;
+    if ((size_t)n >= sizeof(line))
+        n = sizeof(line) - 1;
+    log_text(level, (struct slice){ line, (size_t)n }, (struct slice){ 0 });
+}
+
+void log_last_words(const char *text, size_t len)
+{
+    ssize_t n = write(log_state.fd, text, len);
+
+    (void)n; /* there is nobody left to tell */
+}
