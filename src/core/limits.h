@@ -1,0 +1,76 @@
+/* limits.h -- every maximum of the gateway, each with its reason.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef CORE_LIMITS_H
+#define CORE_LIMITS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Fixed: nobody gains by tuning these. */
+enum {
+    /* Of a body, in memory: a few socket buffers, so that a handler that
+     * reads is never short, while a thousand idle uploads stay affordable. */
+    BODY_WINDOW = 256 * 1024,
+    /* The same while a handler waits for all of it: it will be in memory
+     * anyway, so small bodies skip the disk. */
+    BODY_WINDOW_ALL = 1024 * 1024,
+    /* Pieces below this are copied, so that little bytes do not hold a large
+     * block: at worst a body costs four times its window. */
+    BODY_COPY_BELOW = 16 * 1024,
+    /* Without --max-body, what req:body() takes unless told otherwise. */
+    BODY_DEFAULT_MAX = 16 * 1024 * 1024,
+
+    /* One FastCGI record holds it with the first bytes of the body; web
+     * servers take far less (frontends differ: 4 KiB to 128 KiB). */
+    RESPONSE_HEAD_MAX = 64 * 1024 - 512,
+    RESPONSE_REASON_MAX = 128,
+
+    /* Output of a connection: above HIGH writers wait, below LOW they go on,
+     * above STOP nothing more is read.  STOP is the higher: requests must be
+     * heard (their aborts too) while others write. */
+    OUTPUT_HIGH = 128 * 1024,
+    OUTPUT_LOW = 64 * 1024,
+    OUTPUT_STOP = 512 * 1024,
+    /* What one write may queue before the next request has its turn. */
+    OUTPUT_TURN = 64 * 1024,
+
+    /* Parameters are dropped above --max-params and answered with 431; above
+     * this many times of it the peer means harm. */
+    PARAMS_ABUSE = 16,
+    /* Parameter memory that a pooled request keeps for the next one. */
+    PARAMS_KEEP = 4096
+};
+
+/* From the command line, or for tests. */
+struct limits {
+    size_t max_params;     /* bytes of one request's parameters */
+    uint64_t max_body;     /* bytes of one request's body; 0: no maximum */
+    uint64_t max_spool;    /* bytes of all bodies on disk */
+    unsigned max_conns;    /* connections open at once */
+    unsigned max_reqs;     /* requests begun at once, of all connections */
+    double header_timeout; /* s from the first byte to the end of PARAMS */
+    double idle_timeout;   /* s that a kept connection may be silent */
+    double write_timeout;  /* s without the peer taking a byte */
+    double linger_timeout; /* s of reading on after an early answer */
+    uint64_t linger_bytes; /* bytes, likewise */
+};
+
+/* The defaults of the command line, and what it does not name. */
+static inline struct limits limits_default(void)
+{
+    return (struct limits){
+        .max_params = 1024 * 1024,
+        .max_spool = 1024ull * 1024 * 1024,
+        .max_conns = 1024,
+        .max_reqs = 1024,
+        .header_timeout = 10,
+        .idle_timeout = 300,  /* longer than web servers keep theirs */
+        .write_timeout = 120, /* a paused download behind a web server */
+        .linger_timeout = 30,
+        .linger_bytes = 256ull * 1024 * 1024,
+    };
+}
+
+#endif

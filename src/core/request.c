@@ -1,0 +1,261 @@
+/* request.c -- see request.h for the contract.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/request.h"
+
+#include "core/limits.h"
+#include "core/params.h"
+
+#include <stdlib.h>
+
+/* A pooled request keeps the memory of its parameters for the next one. */
+struct request *request_new(struct service *service, enum request_role role,
+                            struct exchange *exchange)
+{
+    bool kept = service->requests.kept > 0;
+    struct request *req = pool_get(&service->requests);
+    struct buffer params;
+
+    if (req == NULL)
+        return NULL;
+    if (kept)
+        params = req->params;
+    else
+        buffer_init(&params, 0);
+    *req = (struct request){
+        .refs = 1,
+        .role = role,
+        .serial = ++service->serial,
+        .service = service,
+        .exchange = exchange,
+        .started = *service->now,
+        .params = params,
+    };
+    req->params.max = service->limits.max_params;
+    list_init(&req->waiters);
+    body_init(&req->body);
+    body_init(&req->data);
+    response_init(&req->response);
+    service->active++;
+    return req;
+}
+
+void request_unref(struct request *req)
+{
+    struct service *service = req->service;
+
+    if (--req->refs > 0)
+        return;
+    body_free(&req->body, service);
+    body_free(&req->data, service);
+    response_free(&req->response);
+    if (service->requests.kept < service->requests.most)
+        buffer_reset(&req->params, PARAMS_KEEP);
+    else
+        buffer_free(&req->params);
+    pool_put(&service->requests, req);
+}
+
+void request_pool_free(struct pool *pool)
+{
+    while (pool->kept > 0) {
+        struct request *req = pool_get(pool);
+
+        buffer_free(&req->params);
+        free(req);
+    }
+}
+
+void request_wake(struct request *req)
+{
+    struct list woken;
+
+    if (list_is_empty(&req->waiters))
+        return;
+    list_init(&woken); /* who waits again waits for the next news */
+    list_move_all(&req->waiters, &woken);
+    while (!list_is_empty(&woken)) {
+        struct request_waiter *waiter =
+            list_entry(list_take(&woken), struct request_waiter, link);
+
+        waiter->wake(waiter);
+    }
+}
+
+void request_wait(struct request *req, struct request_waiter *waiter)
+{
+    list_append(&req->waiters, &waiter->link);
+}
+
+/* Both names that matter have as many bytes. */
+enum { LEN_OF_INTEREST = sizeof("REQUEST_METHOD") - 1 };
+
+static void note_param(void *arg, struct slice name, struct slice value)
+{
+    struct request *req = arg;
+    unsigned long long length;
+
+    if (memcmp(name.data, "REQUEST_METHOD", LEN_OF_INTEREST) == 0)
+        req->is_head = slice_equal(value, slice_of("HEAD"));
+    else if (memcmp(name.data, "CONTENT_LENGTH", LEN_OF_INTEREST) == 0 &&
+             req->role != REQUEST_AUTHORIZER &&
+             slice_to_number(value, INT64_MAX, &length))
+        req->body.expected = length;
+}
+
+/* One pass finds out whether the pairs are whole and what we need of them. */
+static bool read_params(struct request *req)
+{
+    return params_scan(buffer_slice(&req->params), LEN_OF_INTEREST, note_param,
+                       req);
+}
+
+void request_ready(struct request *req)
+{
+    uint64_t max = req->service->limits.max_body;
+
+    if (req->params_too_large) {
+        response_fail(req, 431);
+    } else if (!read_params(req)) {
+        response_fail(req, 400);
+    } else if (max > 0 && req->body.expected > max) {
+        response_fail(req, 413);
+    } else {
+        if (req->role == REQUEST_AUTHORIZER)
+            body_end(&req->body); /* spec 6.3: it gets none */
+        if (req->role != REQUEST_FILTER)
+            body_end(&req->data);
+        req->is_ready = true;
+        req->service->ops->ready(req->service, req);
+    }
+}
+
+void request_abort(struct request *req)
+{
+    if (req->is_aborted || req->is_ended)
+        return;
+    req->is_aborted = true;
+    if (req->is_ready)
+        req->service->ops->aborted(req->service, req);
+    request_wake(req);
+}
+
+void request_detach(struct request *req)
+{
+    if (req->exchange == NULL)
+        return;
+    req->exchange = NULL;
+    req->service->active--;
+    request_abort(req);
+}
+
+void request_ended(struct request *req)
+{
+    req->exchange = NULL;
+    req->is_ended = true;
+    req->service->active--;
+    if (!req->is_aborted) /* else a reader still gets what had arrived */
+        request_drop_input(req);
+    request_wake(req);
+}
+
+void request_drop_input(struct request *req)
+{
+    body_drop(&req->body, req->service);
+    body_drop(&req->data, req->service);
+}
+
+static void refuse_body(struct request *req, const char *why)
+{
+    req->is_too_large = true;
+    if (why != NULL)
+        req->service->ops->complain(req->service, req, why);
+    response_fail(req, 413);
+}
+
+void request_input(struct request *req, struct body *body, struct block *block,
+                   struct slice bytes, bool to_file)
+{
+    if (req->is_ended)
+        return;
+    switch (body_add(body, req->service, block, bytes, to_file)) {
+    case BODY_OK:
+        request_wake(req);
+        break;
+    case BODY_TOO_LARGE:
+        refuse_body(req, NULL);
+        break;
+    case BODY_NO_SPACE:
+        refuse_body(req, "no space for the body: --max-spool is reached or "
+                         "--tmpdir cannot be written");
+        break;
+    case BODY_NO_MEMORY:
+        response_fail(req, 503);
+        break;
+    }
+}
+
+void request_input_end(struct request *req, struct body *body)
+{
+    if (body->ended || req->is_ended)
+        return;
+    body_end(body);
+    request_wake(req);
+}
+
+/* What a reader is told where there is nothing to read. */
+static enum request_status why_nothing(const struct request *req,
+                                       const struct body *body)
+{
+    if (req->is_too_large)
+        return REQUEST_TOO_LARGE;
+    if (req->is_aborted)
+        return REQUEST_ABORTED;
+    if (req->is_ended)
+        return REQUEST_FINISHED;
+    if (!body->ended)
+        return REQUEST_WAIT;
+    return body->truncated ? REQUEST_ABORTED : REQUEST_EOF;
+}
+
+enum request_status request_peek(struct request *req, struct body *body,
+                                 size_t max, struct slice *got)
+{
+    if (body_available(body) == 0)
+        return why_nothing(req, body);
+    if (body_peek(body, req->service, got) != BODY_OK) {
+        response_fail(req, 503);
+        return REQUEST_ABORTED;
+    }
+    *got = slice_take(got, max);
+    return REQUEST_DATA;
+}
+
+enum request_status request_peek_all(struct request *req, struct body *body,
+                                     uint64_t max, uint64_t *size)
+{
+    enum request_status status;
+
+    *size = body_available(body);
+    if (*size > max)
+        return REQUEST_TOO_LARGE;
+    status = why_nothing(req, body);
+    if (status == REQUEST_WAIT && body->expected > 0 &&
+        body->expected - body->received > max - *size)
+        return REQUEST_TOO_LARGE; /* it will be */
+    return status == REQUEST_EOF ? REQUEST_DATA : status;
+}
+
+void request_consume(struct request *req, struct body *body, size_t n)
+{
+    body_consume(body, req->service, n);
+    if (req->exchange != NULL)
+        req->exchange->ops->body_consumed(req->exchange);
+}
+
+bool request_param(const struct request *req, struct slice name,
+                   struct slice *value)
+{
+    return params_find(buffer_slice(&req->params), name, value);
+}

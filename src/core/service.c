@@ -1,0 +1,34 @@
+/* service.c -- see service.h for the contract.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/service.h"
+
+#include "base/block.h"
+#include "base/chain.h"
+#include "core/body.h"
+#include "core/request.h"
+
+/* Enough for the steady state of a busy worker, little enough to forget. */
+enum { KEEP_BLOCKS = 16, KEEP_CHUNKS = 64, KEEP_REQUESTS = 256 };
+
+void service_init(struct service *service, const struct limits *limits,
+                  const double *now, const char *tmpdir, size_t stream_size)
+{
+    *service =
+        (struct service){ .limits = *limits, .now = now, .tmpdir = tmpdir };
+    block_pool_init(&service->blocks, KEEP_BLOCKS);
+    chain_pool_init(&service->chunks, KEEP_CHUNKS);
+    body_pool_init(&service->pieces, KEEP_REQUESTS);
+    pool_init(&service->requests, sizeof(struct request), KEEP_REQUESTS);
+    pool_init(&service->streams, stream_size, KEEP_REQUESTS);
+}
+
+void service_free(struct service *service)
+{
+    pool_free(&service->streams);
+    request_pool_free(&service->requests);
+    pool_free(&service->pieces);
+    pool_free(&service->chunks);
+    pool_free(&service->blocks);
+}

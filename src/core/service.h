@@ -1,0 +1,67 @@
+/* service.h -- what a worker's protocols and its script have in common.
+ *
+ * A protocol makes requests out of bytes and hands over each one that is
+ * ready; what then happens with it is decided behind `ops` (by the script; by
+ * a canned answer in tests).  Pools, limits and counts of the worker are here,
+ * because both sides need them and neither owns the other.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef CORE_SERVICE_H
+#define CORE_SERVICE_H
+
+#include "base/pool.h"
+#include "core/limits.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct request;
+struct service;
+
+/* What the web server asks for (FastCGI 1.0, 6). */
+enum request_role {
+    REQUEST_RESPONDER = 1,
+    REQUEST_AUTHORIZER = 2,
+    REQUEST_FILTER = 3
+};
+
+struct service_ops {
+    /* Is there a hook for this role? */
+    bool (*serves)(struct service *service, enum request_role role);
+    /* The parameters are complete; the body may still be coming.  Never runs
+     * Lua before it returns. */
+    void (*ready)(struct service *service, struct request *req);
+    /* The client has gone, once at most for each request that was ready. */
+    void (*aborted)(struct service *service, struct request *req);
+    /* Something that the author of the script should read. */
+    void (*complain)(struct service *service, struct request *req,
+                     const char *what);
+};
+
+struct service {
+    const struct service_ops *ops;
+    void *owner; /* ops' own */
+    struct limits limits;
+    const double *now; /* the loop's monotonic clock, s */
+    const char *tmpdir;
+
+    struct pool blocks;   /* receive blocks */
+    struct pool chunks;   /* output */
+    struct pool pieces;   /* of bodies */
+    struct pool requests; /* struct request */
+    struct pool streams;  /* the protocol's state of one request */
+
+    unsigned active;  /* requests begun and not ended */
+    uint64_t spooled; /* bytes of bodies on disk */
+    uint64_t serial;  /* of the last request */
+};
+
+/* Makes a service without ops; stream_size is the protocol's for `streams`. */
+void service_init(struct service *service, const struct limits *limits,
+                  const double *now, const char *tmpdir, size_t stream_size);
+
+/* Frees the pools; every request must be gone. */
+void service_free(struct service *service);
+
+#endif
