@@ -1,0 +1,529 @@
+/* session.c -- records in: see session.h.
+ *
+ * One record at a time: its header decides whose it is, its content goes there
+ * in whatever pieces it comes, its padding is skipped.  A stream may end while
+ * its record is still coming: then `target` is NULL and the rest is dropped.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "fcgi/session.h"
+
+#include "base/log.h"
+#include "core/head.h"
+#include "fcgi/stream.h"
+#include "fcgi/values.h"
+
+#include <stdlib.h>
+
+static struct fcgi_session *session_of(struct wire *wire)
+{
+    return (struct fcgi_session *)(void *)wire;
+}
+
+/* The peer does not speak FastCGI, or breaks its rules. */
+static void protocol_error(struct fcgi_session *session, const char *what)
+{
+    if (session->wire.state == WIRE_BROKEN)
+        return;
+    log_write(LOG_LEVEL_WARN,
+              "protocol error: %s (record type %d, id %d, %d bytes); the "
+              "connection is closed",
+              what, session->record.type, session->record.id,
+              session->record.length);
+    session->wire.state = WIRE_BROKEN;
+}
+
+static struct fcgi_stream *find(const struct fcgi_session *session, uint16_t id)
+{
+    struct fcgi_stream *stream = session->table[id & (session->slots - 1)];
+
+    while (stream != NULL && stream->id != id)
+        stream = stream->next;
+    return stream;
+}
+
+static void insert(struct fcgi_session *session, struct fcgi_stream *stream)
+{
+    struct fcgi_stream **slot =
+        &session->table[stream->id & (session->slots - 1)];
+
+    stream->next = *slot;
+    *slot = stream;
+}
+
+/* Without memory the table stays as it is, only slower. */
+static void grow_table(struct fcgi_session *session)
+{
+    unsigned slots = session->slots * 4, old_slots = session->slots;
+    struct fcgi_stream **table, **old = session->table;
+
+    if (session->count < session->slots * 2)
+        return;
+    table = calloc(slots, sizeof(struct fcgi_stream *));
+    if (table == NULL)
+        return;
+    session->table = table;
+    session->slots = slots;
+    for (unsigned i = 0; i < old_slots; i++) {
+        while (old[i] != NULL) {
+            struct fcgi_stream *stream = old[i];
+
+            old[i] = stream->next;
+            insert(session, stream);
+        }
+    }
+    if (old != session->small)
+        free(old);
+}
+
+/* With a request, or (NULL) refused. */
+static struct fcgi_stream *add_stream(struct fcgi_session *session, uint16_t id)
+{
+    struct fcgi_stream *stream = pool_get(&session->service->streams);
+
+    if (stream == NULL)
+        return NULL;
+    *stream = (struct fcgi_stream){
+        .exchange.ops = &fcgi_stream_ops,
+        .session = session,
+        .id = id,
+        .in_params = true,
+        .started = *session->service->now,
+    };
+    list_init(&stream->waiting);
+    list_init(&stream->flushing);
+    list_append(&session->begun, &stream->begun);
+    grow_table(session);
+    insert(session, stream);
+    session->count++;
+    session->refused++; /* until there is a request */
+    return stream;
+}
+
+static void begin(struct fcgi_session *session, const char *body)
+{
+    struct service *service = session->service;
+    unsigned role = fcgi_begin_role(body);
+    bool keep_conn = (fcgi_begin_flags(body) & FCGI_FLAG_KEEP_CONN) != 0;
+    uint16_t id = session->record.id;
+    bool known = role >= REQUEST_RESPONDER && role <= REQUEST_FILTER;
+    bool full = service->active >= service->limits.max_reqs;
+    struct fcgi_stream *stream = NULL;
+
+    if (!known || !service->ops->serves(service, (enum request_role)role)) {
+        fcgi_send_end(session, id, 0, FCGI_UNKNOWN_ROLE);
+        goto ended;
+    }
+    if (!full || session->refused < service->limits.max_reqs)
+        stream = add_stream(session, id);
+    if (stream == NULL) {
+        fcgi_send_end(session, id, 0, FCGI_OVERLOADED);
+        goto ended;
+    }
+    stream->keep_conn = keep_conn;
+    if (full)
+        return;
+    stream->req =
+        request_new(service, (enum request_role)role, &stream->exchange);
+    if (stream->req != NULL)
+        session->refused--;
+    return;
+
+ended:
+    if (!keep_conn)
+        session->closes = session->lingers = true;
+    if (session->closes && session->count == 0)
+        session->wire.state = WIRE_LINGER;
+}
+
+static void add_params(struct fcgi_session *session, struct fcgi_stream *stream,
+                       struct slice bytes)
+{
+    size_t max = session->service->limits.max_params;
+    struct request *req = stream->req;
+
+    if (bytes.len > max * PARAMS_ABUSE - stream->params_len) {
+        protocol_error(session, "the parameters do not end");
+        return;
+    }
+    stream->params_len += bytes.len;
+    if (req == NULL || req->params_too_large)
+        return;
+    switch (buffer_append(&req->params, bytes)) {
+    case BUFFER_OK:
+        break;
+    case BUFFER_FULL:
+        req->params_too_large = true;
+        buffer_free(&req->params);
+        break;
+    case BUFFER_NO_MEMORY:
+        stream->req = NULL; /* refused from here on */
+        session->refused++;
+        request_detach(req);
+        request_unref(req);
+        break;
+    }
+}
+
+static void end_params(struct fcgi_stream *stream)
+{
+    stream->in_params = false;
+    list_remove(&stream->begun);
+    if (stream->req == NULL)
+        fcgi_stream_refuse(stream);
+    else
+        request_ready(stream->req);
+}
+
+/* Must the connection be read although this body is over its window? */
+static bool must_read(const struct fcgi_session *session,
+                      const struct body *body)
+{
+    return session->count > 1 || body->want_all || fcgi_is_blocked(session);
+}
+
+static void add_input(struct fcgi_session *session, struct fcgi_stream *stream,
+                      struct body *body, struct block *block,
+                      struct slice bytes)
+{
+    size_t window = body->want_all ? BODY_WINDOW_ALL : BODY_WINDOW;
+    bool to_file = body->in_memory >= window && must_read(session, body);
+
+    request_input(stream->req, body, block, bytes, to_file);
+    if (session->target == stream) /* not answered with 413 just now */
+        fcgi_stream_note_body(stream, body);
+}
+
+static void abort_stream(struct fcgi_stream *stream)
+{
+    struct request *req = stream->req;
+
+    stream->stdin_ended = false; /* its body may still be on the way */
+    if (req == NULL) {
+        fcgi_send_end(stream->session, stream->id, 0, FCGI_REQUEST_COMPLETE);
+        fcgi_stream_del(stream);
+        return;
+    }
+    request_ref(req);
+    request_abort(req);
+    response_finish(req, 0);
+    request_unref(req);
+}
+
+/* A body of BEGIN_REQUEST or GET_VALUES that may come in pieces. */
+static void begin_pieces(struct fcgi_session *session, struct slice bytes)
+{
+    memcpy(session->partial + session->partial_len, bytes.data, bytes.len);
+    session->partial_len += (unsigned)bytes.len;
+    if (session->content_left == 0) {
+        session->partial_len = 0;
+        begin(session, session->partial);
+    }
+}
+
+static void values_pieces(struct fcgi_session *session, struct slice bytes)
+{
+    char answer[FCGI_VALUES_MAX];
+    size_t n;
+
+    if (buffer_append(&session->values, bytes) != BUFFER_OK)
+        session->wire.state = WIRE_BROKEN;
+    if (session->content_left > 0)
+        return;
+    n = fcgi_values_answer(buffer_slice(&session->values),
+                           &session->service->limits, answer);
+    buffer_free(&session->values);
+    fcgi_send_record(session, FCGI_GET_VALUES_RESULT, 0,
+                     (struct slice){ answer, n });
+}
+
+/* The header of a record is there. */
+static void start_record(struct fcgi_session *session)
+{
+    const struct fcgi_header *record = &session->record;
+    bool is_management = record->id == 0;
+
+    session->target = is_management ? NULL : find(session, record->id);
+    if (record->version != FCGI_VERSION_1)
+        protocol_error(session, "not FastCGI version 1");
+    else if (is_management && record->type >= FCGI_BEGIN_REQUEST &&
+             record->type <= FCGI_DATA)
+        protocol_error(session, "a request's record with id 0");
+    else if (record->type == FCGI_BEGIN_REQUEST && session->target != NULL)
+        protocol_error(session, "BEGIN_REQUEST of an active id");
+    else if (record->type == FCGI_BEGIN_REQUEST &&
+             record->length != FCGI_BEGIN_LEN)
+        protocol_error(session, "BEGIN_REQUEST of a wrong length");
+    else if (session->target != NULL && session->target->in_params &&
+             (record->type == FCGI_STDIN || record->type == FCGI_DATA))
+        protocol_error(session, "a body before the end of the parameters");
+    else if (session->target != NULL && !session->target->in_params &&
+             record->type == FCGI_PARAMS)
+        protocol_error(session, "parameters after their end");
+}
+
+/* Content of the record, all that is left of it or a part. */
+static void add_content(struct fcgi_session *session, struct block *block,
+                        struct slice bytes)
+{
+    struct fcgi_stream *stream = session->target;
+
+    if (session->record.type == FCGI_BEGIN_REQUEST) {
+        begin_pieces(session, bytes);
+        return;
+    }
+    if (session->record.id == 0) {
+        if (session->record.type == FCGI_GET_VALUES)
+            values_pieces(session, bytes);
+        return;
+    }
+    if (stream == NULL)
+        return;
+    switch (session->record.type) {
+    case FCGI_PARAMS:
+        add_params(session, stream, bytes);
+        break;
+    case FCGI_STDIN:
+        if (stream->req != NULL)
+            add_input(session, stream, &stream->req->body, block, bytes);
+        break;
+    case FCGI_DATA:
+        if (stream->req != NULL && stream->req->role == REQUEST_FILTER)
+            add_input(session, stream, &stream->req->data, block, bytes);
+        break;
+    default:
+        break;
+    }
+}
+
+/* A record without content: the end of a stream of bytes, or a message. */
+static void add_empty(struct fcgi_session *session)
+{
+    struct fcgi_stream *stream = session->target;
+
+    if (session->record.id == 0 && session->record.type == FCGI_GET_VALUES)
+        values_pieces(session, (struct slice){ 0 });
+    if (stream == NULL)
+        return;
+    switch (session->record.type) {
+    case FCGI_PARAMS:
+        end_params(stream);
+        break;
+    case FCGI_STDIN:
+        stream->stdin_ended = true;
+        if (stream->req == NULL)
+            break;
+        request_input_end(stream->req, &stream->req->body);
+        fcgi_stream_note_body(stream, &stream->req->body);
+        break;
+    case FCGI_DATA:
+        if (stream->req == NULL || stream->req->role != REQUEST_FILTER)
+            break;
+        request_input_end(stream->req, &stream->req->data);
+        fcgi_stream_note_body(stream, &stream->req->data);
+        break;
+    default:
+        break;
+    }
+}
+
+/* The whole content has come. */
+static void end_content(struct fcgi_session *session)
+{
+    const struct fcgi_header *record = &session->record;
+    char body[8] = { (char)record->type };
+
+    if (record->id == 0 && record->type != FCGI_GET_VALUES)
+        fcgi_send_record(session, FCGI_UNKNOWN_TYPE, 0,
+                         (struct slice){ body, sizeof(body) });
+    else if (record->type == FCGI_ABORT_REQUEST && session->target != NULL)
+        abort_stream(session->target);
+}
+
+static void take_header(struct fcgi_session *session, const char *bytes)
+{
+    session->record = fcgi_header_decode(bytes);
+    session->content_left = session->record.length;
+    session->padding_left = session->record.padding;
+    session->in_record = true;
+    start_record(session);
+    if (session->wire.state == WIRE_BROKEN)
+        return;
+    if (session->content_left == 0) {
+        add_empty(session);
+        end_content(session);
+    }
+}
+
+/* A header, whole as nearly always or in pieces. */
+static void feed_header(struct fcgi_session *session, struct slice *bytes)
+{
+    if (session->partial_len == 0 && bytes->len >= FCGI_HEADER_LEN) {
+        take_header(session, slice_take(bytes, FCGI_HEADER_LEN).data);
+        return;
+    }
+    while (bytes->len > 0 && session->partial_len < FCGI_HEADER_LEN)
+        session->partial[session->partial_len++] = *slice_take(bytes, 1).data;
+    if (session->partial_len < FCGI_HEADER_LEN)
+        return;
+    session->partial_len = 0;
+    take_header(session, session->partial);
+}
+
+static void feed_content(struct fcgi_session *session, struct block *block,
+                         struct slice *bytes)
+{
+    struct slice part = slice_take(bytes, session->content_left);
+
+    session->content_left -= part.len;
+    add_content(session, block, part);
+    if (session->content_left == 0)
+        end_content(session);
+}
+
+/* Between records nothing is owed; in a body the peer may take its time. */
+static void note_partial(struct fcgi_session *session)
+{
+    bool in_body = session->in_record && session->partial_len == 0 &&
+                   (session->record.type == FCGI_STDIN ||
+                    session->record.type == FCGI_DATA ||
+                    (session->target == NULL && session->record.id != 0));
+
+    if ((!session->in_record && session->partial_len == 0) || in_body)
+        session->partial_since = 0;
+    else if (session->partial_since <= 0)
+        session->partial_since = *session->service->now;
+}
+
+static void feed(struct wire *wire, struct block *block, struct slice bytes)
+{
+    struct fcgi_session *session = session_of(wire);
+
+    while (bytes.len > 0 && wire->state != WIRE_BROKEN) {
+        if (!session->in_record)
+            feed_header(session, &bytes);
+        else if (session->content_left > 0)
+            feed_content(session, block, &bytes);
+        else
+            session->padding_left -=
+                slice_take(&bytes, session->padding_left).len;
+        session->in_record = session->in_record && (session->content_left > 0 ||
+                                                    session->padding_left > 0);
+        if (!session->in_record && session->partial_len == 0)
+            session->partial_since = 0;
+    }
+    note_partial(session);
+}
+
+/* All streams lose their connection. */
+static void drop_streams(struct fcgi_session *session)
+{
+    for (unsigned i = 0; i < session->slots; i++) {
+        while (session->table[i] != NULL) {
+            struct fcgi_stream *stream = session->table[i];
+            struct request *req = stream->req;
+
+            fcgi_stream_del(stream);
+            if (req != NULL) {
+                request_detach(req);
+                request_unref(req);
+            }
+        }
+    }
+}
+
+static void eof(struct wire *wire)
+{
+    struct fcgi_session *session = session_of(wire);
+
+    drop_streams(session);
+    if (wire->state != WIRE_BROKEN)
+        wire->state = WIRE_CLOSE;
+}
+
+static bool want_read(const struct wire *wire)
+{
+    const struct fcgi_session *session =
+        (const struct fcgi_session *)(const void *)wire;
+
+    if (wire->state != WIRE_OPEN || wire->out.len >= OUTPUT_STOP)
+        return false;
+    return session->stopped == 0 || session->count > 1 ||
+           fcgi_is_blocked(session);
+}
+
+static bool is_busy(const struct wire *wire)
+{
+    return ((const struct fcgi_session *)(const void *)wire)->count > 0;
+}
+
+static double owed_since(const struct wire *wire)
+{
+    const struct fcgi_session *session =
+        (const struct fcgi_session *)(const void *)wire;
+    double since = session->partial_since;
+
+    if (!list_is_empty(&session->begun)) {
+        double started =
+            list_entry(session->begun.next, struct fcgi_stream, begun)->started;
+
+        if (since <= 0 || started < since)
+            since = started;
+    }
+    return since;
+}
+
+static void drained(struct wire *wire)
+{
+    struct fcgi_session *session = session_of(wire);
+
+    session->drained = session->queued - wire->out.len;
+    session->open_header = NULL; /* the kernel may have it */
+    fcgi_stream_turns(session);
+}
+
+static void close_session(struct wire *wire)
+{
+    struct fcgi_session *session = session_of(wire);
+
+    drop_streams(session);
+    chain_free(&wire->out);
+    buffer_free(&session->values);
+    if (session->table != session->small)
+        free(session->table);
+    free(session);
+}
+
+static const struct wire_ops session_ops = {
+    .feed = feed,
+    .eof = eof,
+    .want_read = want_read,
+    .is_busy = is_busy,
+    .owed_since = owed_since,
+    .drained = drained,
+    .close = close_session,
+};
+
+struct wire *fcgi_session_open(struct service *service)
+{
+    struct fcgi_session *session = calloc(1, sizeof(*session));
+
+    if (session == NULL)
+        return NULL;
+    session->wire.ops = &session_ops;
+    session->service = service;
+    session->table = session->small;
+    session->slots = STREAM_SLOTS;
+    chain_init(&session->wire.out, &service->chunks);
+    buffer_init(&session->values, FCGI_CONTENT_MAX);
+    list_init(&session->begun);
+    list_init(&session->starved);
+    list_init(&session->waiting);
+    list_init(&session->flushing);
+    return &session->wire;
+}
+
+size_t fcgi_stream_size(void)
+{
+    return sizeof(struct fcgi_stream);
+}
