@@ -1,0 +1,31 @@
+/* accept.h -- listening sockets at work: connections in, bounded.
+ *
+ * Nothing is accepted that cannot be served: at the connection cap, or when
+ * the kernel has no descriptors or memory left, connections wait in the queue.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef IO_ACCEPT_H
+#define IO_ACCEPT_H
+
+#include "io/conn.h"
+#include "io/listen.h"
+#include "io/peers.h"
+
+struct acceptors;
+
+/* Accepts on every socket of the set; each connection speaks what open_wire
+ * makes.  Set and peers must outlive the acceptors.  Returns NULL when there
+ * is no memory. */
+struct acceptors *acceptors_new(struct loop *loop, struct conns *conns,
+                                const struct listen_set *set,
+                                const struct peers *peers,
+                                wire_open_fn *open_wire);
+
+/* Accepts no more; the sockets stay open, they are the set's. */
+void acceptors_stop(struct acceptors *acceptors);
+
+/* Stops and frees. */
+void acceptors_del(struct acceptors *acceptors);
+
+#endif

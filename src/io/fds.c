@@ -1,0 +1,67 @@
+/* fds.c -- see fds.h for the contract.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "io/fds.h"
+#include "base/slice.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+int fds_open_missing(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) != -1)
+            continue;
+        /* the lowest free number is fd: those below it are open by now */
+        if (errno != EBADF || open("/dev/null", O_RDWR) == -1)
+            return -1;
+    }
+    return 0;
+}
+
+/* For kernels before 5.11, and sandboxes that know no close_range. */
+static int cloexec_by_listing(int last)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    const struct dirent *entry;
+
+    if (dir == NULL)
+        return -1;
+    while ((entry = readdir(dir)) != NULL) {
+        unsigned long long number;
+        int fd;
+
+        if (!slice_to_number(slice_of(entry->d_name), INT_MAX, &number))
+            continue; /* "." or ".." */
+        fd = (int)number;
+        if (fd > last)
+            fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+    closedir(dir);
+    return 0;
+}
+
+int fds_cloexec_above(int last)
+{
+    if (close_range((unsigned)last + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+        return 0;
+    return cloexec_by_listing(last);
+}
+
+int fds_raise_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+        return -1;
+    if (limit.rlim_cur == limit.rlim_max)
+        return 0;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit);
+}

@@ -1,0 +1,22 @@
+/* fds.h -- the descriptors that a process starts with.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef IO_FDS_H
+#define IO_FDS_H
+
+/* Opens /dev/null on those of fds 0 to 2 that are closed: else the next socket
+ * would become stdout, and print would write into it.  To be called before
+ * anything else is opened.  Returns 0, or -1 with errno. */
+int fds_open_missing(void);
+
+/* Marks all descriptors above last close-on-exec: what a web server leaked to
+ * us does not reach the programs that a script starts.  Returns 0, or -1 with
+ * errno. */
+int fds_cloexec_above(int last);
+
+/* Raises the soft limit of open files to the hard one.  Returns 0, or -1 with
+ * errno. */
+int fds_raise_limit(void);
+
+#endif
