@@ -1,0 +1,141 @@
+--- fcgi.answer -- whole answers: what a handler returned, or gave to req:send.
+-- SPDX-License-Identifier: MIT
+
+--- Bytes that are read from a file at a time.
+local PIECE = 65536
+
+--- A list is sent as one string, so that its length is known.
+local function join(list, depth)
+  if depth > 64 then
+    error("lists in lists, too deep", 0)
+  end
+  local pieces = {}
+  for i, piece in ipairs(list) do
+    local kind = type(piece)
+    if kind == "table" then
+      pieces[i] = join(piece, depth + 1)
+    elseif kind == "string" or kind == "number" then
+      pieces[i] = piece
+    else
+      error("a list of strings or numbers expected, got " .. kind, 0)
+    end
+  end
+  return table.concat(pieces)
+end
+
+--- The kind of a body; raises for what cannot be one.
+local function kind_of(body)
+  local kind = type(body)
+  if kind == "nil" or kind == "string" or kind == "function" then
+    return kind
+  elseif kind == "number" then
+    return "string"
+  elseif kind == "table" then
+    return "table"
+  elseif io.type(body) == "file" then
+    return "file"
+  elseif io.type(body) == "closed file" then
+    error("the body is a closed file", 0)
+  end
+  error("a body is a string, a list, an iterator or an open file, not a "
+    .. kind, 0)
+end
+
+--- The bytes from where a file stands to its end; nil when that is unknown.
+local function size_left(file)
+  local at = file:seek()
+  local size = at and file:seek("end")
+  if not (size and file:seek("set", at)) then
+    return nil
+  end
+  return size - at
+end
+
+---@param methods table the request class
+---@param private table is_begun(req), has_header(req, name)
+---@return function answer, function authorize
+return function(methods, private)
+  local is_begun, has_header = private.is_begun, private.has_header
+  local set_status, set_header = methods.set_status, methods.set_header
+  local write, finish = methods.write, methods.finish
+
+  local function write_pieces(req, next_piece)
+    for piece in next_piece do
+      local ok, err = write(req, piece)
+      if not ok then
+        return nil, err
+      end
+    end
+    return true
+  end
+
+  local function write_file(req, file)
+    local ok, err = write_pieces(req, function() return file:read(PIECE) end)
+    file:close()
+    return ok, err
+  end
+
+  local function set_length(req, status, size)
+    if size and status ~= 204 and status ~= 304
+      and not has_header(req, "Content-Length") then
+      set_header(req, "Content-Length", size)
+    end
+  end
+
+  --- Everything is checked before the head changes.
+  local function answer(req, status, headers, body)
+    local kind = kind_of(body)
+    if kind == "table" then
+      body, kind = join(body, 1), "string"
+    elseif kind == "string" then
+      body = tostring(body)
+    end
+    if headers ~= nil and type(headers) ~= "table" then
+      error("headers are a table, not a " .. type(headers), 0)
+    end
+    local ok, err = set_status(req, status)
+    if not ok then
+      return nil, err -- the request is over
+    end
+    for name, value in pairs(headers or {}) do
+      set_header(req, name, value)
+    end
+
+    ok, err = true, nil
+    if kind == "string" then
+      set_length(req, status, #body)
+      ok, err = write(req, body)
+    elseif kind == "function" then
+      ok, err = write_pieces(req, body)
+    elseif kind == "file" then
+      set_length(req, status, size_left(body))
+      ok, err = write_file(req, body)
+    else
+      set_length(req, status, 0)
+    end
+    finish(req)
+    return ok, err
+  end
+
+  --- req:send(status[, headers[, body]]): answers and finishes.
+  function methods.send(req, status, headers, body)
+    if is_begun(req) and not req:is_aborted() then
+      error("the head has gone, or was begun by req:write", 2)
+    end
+    return answer(req, status, headers, body)
+  end
+
+  --- What on_authorize returned: true[, vars], or a refusal as an answer.
+  local function authorize(req, allowed, vars, body)
+    if allowed ~= true then
+      return answer(req, allowed or 403, vars, body)
+    end
+    set_status(req, 200)
+    for name, value in pairs(vars or {}) do
+      set_header(req, "Variable-" .. name, value)
+    end
+    return finish(req)
+  end
+
+  return answer, authorize
+end

@@ -1,0 +1,262 @@
+/* coroutine.c -- the coroutine library of scripts: Lua's own meanings, and a
+ * wait of the gateway passes through.
+ *
+ * A coroutine of the script in which something waits yields a private marker.
+ * resume and wrap do not hand that to their caller: they yield it on, and
+ * resume the inner coroutine when the task goes on.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "script/coroutine.h"
+
+#include "script/compat.h"
+#include "script/task.h"
+
+static lua_State *check_coroutine(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, 1);
+
+    luaL_argexpected(L, co != NULL, 1, "coroutine");
+    return co;
+}
+
+/* Is it being resumed: running, or waiting for one that it resumed? */
+static bool is_in_use(lua_State *L, lua_State *co)
+{
+    for (struct frame *frame = script_of(L)->frames; frame != NULL;
+         frame = frame->outer)
+        if (frame->L == co)
+            return true;
+    return task_is_waiting(co);
+}
+
+static bool is_dead(lua_State *co)
+{
+    lua_Debug ar;
+
+    switch (lua_status(co)) {
+    case LUA_YIELD:
+        return false;
+    case LUA_OK:
+        return lua_getstack(co, 0, &ar) == 0 && lua_gettop(co) == 0;
+    default:
+        return true;
+    }
+}
+
+/* What a coroutine gave: its values, an error, or the news that it waits. */
+enum outcome { OUTCOME_VALUES, OUTCOME_ERROR, OUTCOME_WAITS };
+
+/* Resumes co with what is above index 1; leaves the values or the error. */
+static enum outcome enter(lua_State *L, lua_State *co, int nargs, int *nresults)
+{
+    int status = task_resume(co, L, nargs, nresults);
+
+    if (status == LUA_YIELD && task_is_waiting(co))
+        return OUTCOME_WAITS;
+    if (status != LUA_OK && status != LUA_YIELD) {
+        lua_xmove(co, L, 1);
+        return OUTCOME_ERROR;
+    }
+    if (!lua_checkstack(L, *nresults + 1)) {
+        lua_pop(co, *nresults);
+        lua_pushliteral(L, "too many results to resume");
+        return OUTCOME_ERROR;
+    }
+    lua_xmove(co, L, *nresults);
+    return OUTCOME_VALUES;
+}
+
+static enum outcome refuse(lua_State *L, const char *what)
+{
+    lua_pushfstring(L, "cannot resume %s coroutine", what);
+    return OUTCOME_ERROR;
+}
+
+static enum outcome start(lua_State *L, lua_State *co, int *nresults)
+{
+    int nargs = lua_gettop(L) - 1;
+
+    if (is_in_use(L, co))
+        return refuse(L, "non-suspended");
+    if (is_dead(co))
+        return refuse(L, "dead");
+    if (!lua_checkstack(co, nargs)) {
+        lua_pushliteral(L, "too many arguments to resume");
+        return OUTCOME_ERROR;
+    }
+    lua_xmove(L, co, nargs);
+    return enter(L, co, nargs, nresults);
+}
+
+static int yield_on(lua_State *L, lua_KFunction k)
+{
+    task_push_marker(L);
+    return lua_yieldk(L, 1, 0, k);
+}
+
+static int resume_result(lua_State *L, enum outcome outcome, int nresults);
+
+/* The wait inside is over. */
+static enum outcome go_on(lua_State *L, lua_State *co, int *nresults)
+{
+    lua_settop(L, 1);
+    lua_pop(co, 1); /* the marker */
+    return enter(L, co, 0, nresults);
+}
+
+static int resume_k(lua_State *L, int status, lua_KContext ctx)
+{
+    int nresults = 0;
+    enum outcome outcome = go_on(L, lua_tothread(L, 1), &nresults);
+
+    (void)status;
+    (void)ctx;
+    return resume_result(L, outcome, nresults);
+}
+
+static int resume_result(lua_State *L, enum outcome outcome, int nresults)
+{
+    if (outcome == OUTCOME_WAITS)
+        return yield_on(L, resume_k);
+    if (outcome == OUTCOME_ERROR)
+        nresults = 1;
+    lua_pushboolean(L, outcome == OUTCOME_VALUES);
+    lua_insert(L, -(nresults + 1));
+    return nresults + 1;
+}
+
+static int l_resume(lua_State *L)
+{
+    lua_State *co = check_coroutine(L);
+    int nresults = 0;
+
+    return resume_result(L, start(L, co, &nresults), nresults);
+}
+
+/* As the stock one: an error closes the coroutine and gets its position. */
+static int raise_from(lua_State *L, lua_State *co)
+{
+    int status = lua_status(co);
+
+    if (status != LUA_OK && status != LUA_YIELD) {
+        compat_closethread(co, L); /* closes its to-be-closed variables */
+        if (lua_gettop(co) > 0) {
+            lua_pop(L, 1);
+            lua_xmove(co, L, 1); /* an error in those takes its place */
+        }
+    }
+    if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
+        luaL_where(L, 1);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+    }
+    return lua_error(L);
+}
+
+static int wrap_result(lua_State *L, lua_State *co, enum outcome outcome,
+                       int nresults);
+
+static int wrap_k(lua_State *L, int status, lua_KContext ctx)
+{
+    lua_State *co = lua_tothread(L, 1);
+    int nresults = 0;
+    enum outcome outcome = go_on(L, co, &nresults);
+
+    (void)status;
+    (void)ctx;
+    return wrap_result(L, co, outcome, nresults);
+}
+
+static int wrap_result(lua_State *L, lua_State *co, enum outcome outcome,
+                       int nresults)
+{
+    if (outcome == OUTCOME_WAITS)
+        return yield_on(L, wrap_k);
+    if (outcome == OUTCOME_ERROR)
+        return raise_from(L, co);
+    return nresults;
+}
+
+static int wrapped(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, lua_upvalueindex(1));
+    int nresults = 0;
+
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1); /* as resume has it */
+    return wrap_result(L, co, start(L, co, &nresults), nresults);
+}
+
+static int l_create(lua_State *L)
+{
+    lua_State *co;
+
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    co = lua_newthread(L);
+    lua_pushvalue(L, 1);
+    lua_xmove(L, co, 1);
+    return 1;
+}
+
+static int l_wrap(lua_State *L)
+{
+    l_create(L);
+    lua_pushcclosure(L, wrapped, 1);
+    return 1;
+}
+
+static int l_status(lua_State *L)
+{
+    lua_State *co = check_coroutine(L);
+
+    if (co == L)
+        lua_pushliteral(L, "running");
+    else if (is_in_use(L, co))
+        lua_pushliteral(L, "normal");
+    else
+        lua_pushstring(L, is_dead(co) ? "dead" : "suspended");
+    return 1;
+}
+
+static int l_close(lua_State *L)
+{
+    lua_State *co = check_coroutine(L);
+
+    if (co == L || is_in_use(L, co))
+        return luaL_error(L, "cannot close a %s coroutine",
+                          co == L ? "running" : "normal");
+    if (compat_closethread(co, L) == LUA_OK) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushboolean(L, 0);
+    lua_xmove(co, L, 1);
+    return 2;
+}
+
+/* Libraries keep data by what this returns, so a task's own coroutine is not
+ * used again once it was told. */
+static int l_running(lua_State *L)
+{
+    struct task *task = task_running(L);
+    int is_main = lua_pushthread(L);
+
+    if (task != NULL && task->co == L)
+        task->co_is_known = true;
+    lua_pushboolean(L, is_main);
+    return 2;
+}
+
+void coroutine_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        { "create", l_create }, { "wrap", l_wrap },   { "resume", l_resume },
+        { "status", l_status }, { "close", l_close }, { "running", l_running },
+        { NULL, NULL },
+    };
+
+    lua_getglobal(L, "coroutine"); /* yield and isyieldable stay Lua's */
+    luaL_setfuncs(L, functions, 0);
+    lua_pop(L, 1);
+}

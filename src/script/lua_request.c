@@ -1,0 +1,555 @@
+/* lua_request.c -- the request class, and what a handler can ask of a request
+ * without waiting: parameters, headers and fields.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "script/lua_request.h"
+
+#include "core/params.h"
+#include "script/handler.h"
+#include "script/task.h"
+
+#include <stdlib.h>
+
+/* The owner comes before what it owns: both calls below may raise, and the
+ * task must then find no handle. */
+void lua_request_push(lua_State *L, struct request *req)
+{
+    struct script *script = script_of(L);
+    struct lua_request *self = lua_newuserdatauv(L, sizeof(*self), 1);
+
+    self->magic = LUA_REQUEST_MAGIC;
+    self->use = BODY_UNUSED;
+    self->was_aborted = false;
+    self->req = NULL;
+    buffer_init(&self->line, SIZE_MAX);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, script->request_class);
+    lua_setmetatable(L, -2);
+    self->req = req; /* the task holds the reference */
+    script->running->handle = self;
+}
+
+void lua_request_release(struct lua_request *self)
+{
+    self->was_aborted = self->req->is_aborted;
+    self->req = NULL;
+    buffer_free(&self->line);
+}
+
+/* Upvalue 1 is the class: no look-up by name on each call.  Size and magic are
+ * checked too: debug.setmetatable can lend our class to anything. */
+struct lua_request *lua_request_check(lua_State *L)
+{
+    struct lua_request *self = lua_touserdata(L, 1);
+    const struct task *task = task_running(L);
+
+    if (self != NULL && task != NULL && task->handle == self)
+        return self; /* nearly always: the one that the handler was given */
+    if (self != NULL && lua_getmetatable(L, 1)) {
+        bool ours = lua_rawequal(L, -1, lua_upvalueindex(1)) &&
+                    lua_rawlen(L, 1) == sizeof(*self) &&
+                    self->magic == LUA_REQUEST_MAGIC;
+        lua_pop(L, 1);
+        if (ours)
+            return self;
+    }
+    return (void)luaL_typeerror(L, 1, LUA_REQUEST), NULL; /* raises */
+}
+
+int lua_request_over(lua_State *L)
+{
+    bool aborted = lua_request_check(L)->was_aborted;
+
+    luaL_pushfail(L);
+    lua_pushstring(L, aborted ? "aborted" : "finished");
+    return 2;
+}
+
+void lua_request_push_memo(lua_State *L)
+{
+    if (lua_getiuservalue(L, 1, REQUEST_MEMO) == LUA_TTABLE)
+        return;
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, REQUEST_MEMO);
+}
+
+static int l_tostring(lua_State *L)
+{
+    struct request *req = lua_request_get(L);
+    char buffer[HANDLER_ID_MAX];
+    struct slice id = { "over", 4 };
+
+    if (req != NULL)
+        id = handler_request_id(req, buffer);
+    lua_pushliteral(L, LUA_REQUEST ": ");
+    lua_pushlstring(L, id.data, id.len);
+    lua_concat(L, 2);
+    return 1;
+}
+
+/* --- parameters ----------------------------------------------------------- */
+
+static void push_slice(lua_State *L, struct slice value)
+{
+    lua_pushlstring(L, value.len > 0 ? value.data : "", value.len);
+}
+
+/* Pushes a parameter, or what stands in for it (NULL: nil); returns 1. */
+static int push_param(lua_State *L, const struct request *req, const char *name,
+                      const char *otherwise)
+{
+    struct slice value;
+
+    if (request_param(req, slice_of(name), &value))
+        push_slice(L, value);
+    else if (otherwise != NULL)
+        lua_pushstring(L, otherwise);
+    else
+        luaL_pushfail(L);
+    return 1;
+}
+
+static int push_all_params(lua_State *L, const struct request *req)
+{
+    struct slice in, name, value;
+
+    if (req == NULL)
+        return lua_request_over(L);
+    in = buffer_slice(&req->params);
+    lua_newtable(L);
+    while (params_next(&in, &name, &value) == PARAMS_PAIR) {
+        push_slice(L, name);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) == LUA_TNIL) { /* the first one counts */
+            lua_pop(L, 1);
+            push_slice(L, value);
+            lua_rawset(L, -3);
+        } else {
+            lua_pop(L, 2);
+        }
+    }
+    return 1;
+}
+
+/* req:param(name) -> string | nil;  req:param() -> table */
+static int l_param(lua_State *L)
+{
+    struct request *req = lua_request_get(L);
+    struct slice name, value;
+
+    if (lua_gettop(L) == 1)
+        return push_all_params(L, req);
+    name.data = luaL_checklstring(L, 2, &name.len);
+    if (req == NULL)
+        return lua_request_over(L);
+    if (request_param(req, name, &value))
+        push_slice(L, value);
+    else
+        luaL_pushfail(L);
+    return 1;
+}
+
+static int l_params(lua_State *L)
+{
+    return push_all_params(L, lua_request_get(L));
+}
+
+static int l_method(lua_State *L)
+{
+    return push_param(L, lua_request_get(L), "REQUEST_METHOD", "GET");
+}
+
+static int l_script_name(lua_State *L)
+{
+    return push_param(L, lua_request_get(L), "SCRIPT_NAME", NULL);
+}
+
+static int l_path_info(lua_State *L)
+{
+    return push_param(L, lua_request_get(L), "PATH_INFO", NULL);
+}
+
+static int l_path(lua_State *L)
+{
+    struct request *req = lua_request_get(L);
+
+    if (req == NULL)
+        return lua_request_over(L);
+    push_param(L, req, "SCRIPT_NAME", "");
+    push_param(L, req, "PATH_INFO", "");
+    lua_concat(L, 2);
+    if (lua_rawlen(L, -1) == 0)
+        lua_pushliteral(L, "/");
+    return 1;
+}
+
+static int l_query_string(lua_State *L)
+{
+    return push_param(L, lua_request_get(L), "QUERY_STRING", "");
+}
+
+static int l_uri(lua_State *L)
+{
+    return push_param(L, lua_request_get(L), "REQUEST_URI", NULL);
+}
+
+static int l_protocol(lua_State *L)
+{
+    return push_param(L, lua_request_get(L), "SERVER_PROTOCOL", NULL);
+}
+
+static int l_scheme(lua_State *L)
+{
+    struct request *req = lua_request_get(L);
+    struct slice value;
+
+    if (req == NULL)
+        return lua_request_over(L);
+    if (request_param(req, slice_of("REQUEST_SCHEME"), &value))
+        push_slice(L, value);
+    else if (request_param(req, slice_of("HTTPS"), &value) && value.len > 0 &&
+             !slice_equal_nocase(value, slice_of("off")))
+        lua_pushliteral(L, "https");
+    else
+        lua_pushliteral(L, "http");
+    return 1;
+}
+
+static int l_host(lua_State *L)
+{
+    struct request *req = lua_request_get(L);
+    struct slice value;
+
+    if (req == NULL)
+        return lua_request_over(L);
+    if (request_param(req, slice_of("HTTP_HOST"), &value)) {
+        push_slice(L, value);
+        return 1;
+    }
+    return push_param(L, req, "SERVER_NAME", NULL);
+}
+
+static int l_remote_addr(lua_State *L)
+{
+    return push_param(L, lua_request_get(L), "REMOTE_ADDR", NULL);
+}
+
+static int l_user(lua_State *L)
+{
+    return push_param(L, lua_request_get(L), "REMOTE_USER", NULL);
+}
+
+static int l_content_length(lua_State *L)
+{
+    struct request *req = lua_request_get(L);
+    unsigned long long length;
+    struct slice value;
+
+    if (req == NULL)
+        return lua_request_over(L);
+    if (request_param(req, slice_of("CONTENT_LENGTH"), &value) &&
+        slice_to_number(value, LUA_MAXINTEGER, &length))
+        lua_pushinteger(L, (lua_Integer)length);
+    else
+        luaL_pushfail(L);
+    return 1;
+}
+
+/* --- headers -------------------------------------------------------------- */
+
+static char upper(char c)
+{
+    return (char)(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c == '-' ? '_' : c);
+}
+
+static char lower(char c)
+{
+    return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c == '_' ? '-' : c);
+}
+
+/* The part of a parameter's name that is a header's: HTTP_X_Y -> X_Y, and the
+ * two that CGI names without HTTP_.  Never Proxy: scripts would take it for
+ * the variable of that name (httpoxy). */
+static bool is_header(struct slice param, struct slice *header)
+{
+    *header = param;
+    if (slice_equal(param, slice_of("CONTENT_TYPE")) ||
+        slice_equal(param, slice_of("CONTENT_LENGTH")))
+        return true;
+    if (param.len <= 5 || memcmp(param.data, "HTTP_", 5) != 0)
+        return false;
+    slice_take(header, 5);
+    return !slice_equal_nocase(*header, slice_of("PROXY"));
+}
+
+static bool same_header(struct slice header, struct slice name)
+{
+    if (header.len != name.len)
+        return false;
+    for (size_t i = 0; i < name.len; i++)
+        if (upper(header.data[i]) != upper(name.data[i]))
+            return false;
+    return true;
+}
+
+/* Some web servers send a repeated header twice: cookies are joined as a
+ * browser would have sent them. */
+static const char *joint(struct slice header)
+{
+    return slice_equal_nocase(header, slice_of("COOKIE")) ? "; " : ", ";
+}
+
+static int push_all_headers(lua_State *L, const struct request *req)
+{
+    struct slice in, param, value, header;
+
+    if (req == NULL)
+        return lua_request_over(L);
+    in = buffer_slice(&req->params);
+    lua_newtable(L);
+    while (params_next(&in, &param, &value) == PARAMS_PAIR) {
+        luaL_Buffer name;
+        char *room;
+
+        if (!is_header(param, &header))
+            continue;
+        room = luaL_buffinitsize(L, &name, header.len);
+        for (size_t i = 0; i < header.len; i++)
+            room[i] = lower(header.data[i]);
+        luaL_pushresultsize(&name, header.len);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) == LUA_TNIL) {
+            lua_pop(L, 1);
+            push_slice(L, value);
+        } else {
+            lua_pushstring(L, joint(header));
+            push_slice(L, value);
+            lua_concat(L, 3);
+        }
+        lua_rawset(L, -3);
+    }
+    return 1;
+}
+
+/* req:header(name) -> string | nil;  req:header() -> table */
+static int l_header(lua_State *L)
+{
+    struct request *req = lua_request_get(L);
+    struct slice in, name, param, value, header;
+    int found = 0;
+
+    if (lua_gettop(L) == 1)
+        return push_all_headers(L, req);
+    name.data = luaL_checklstring(L, 2, &name.len);
+    if (req == NULL)
+        return lua_request_over(L);
+    in = buffer_slice(&req->params);
+    while (params_next(&in, &param, &value) == PARAMS_PAIR) {
+        if (!is_header(param, &header) || !same_header(header, name))
+            continue;
+        if (found++ > 0) {
+            lua_pushstring(L, joint(header));
+            push_slice(L, value);
+            lua_concat(L, 3);
+        } else {
+            push_slice(L, value);
+        }
+    }
+    if (found == 0)
+        luaL_pushfail(L);
+    return 1;
+}
+
+/* --- fields --------------------------------------------------------------- */
+
+static const char *role_name(enum request_role role)
+{
+    switch (role) {
+    case REQUEST_AUTHORIZER:
+        return "authorizer";
+    case REQUEST_FILTER:
+        return "filter";
+    case REQUEST_RESPONDER:
+        break;
+    }
+    return "responder";
+}
+
+static int push_number_param(lua_State *L, const struct request *req,
+                             const char *name)
+{
+    unsigned long long number;
+    struct slice value;
+
+    if (request_param(req, slice_of(name), &value) &&
+        slice_to_number(value, LUA_MAXINTEGER, &number))
+        lua_pushinteger(L, (lua_Integer)number);
+    else
+        luaL_pushfail(L);
+    return 1;
+}
+
+static int push_ctx(lua_State *L)
+{
+    lua_request_push_memo(L);
+    if (lua_getfield(L, -1, "ctx") == LUA_TNIL) {
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -4, "ctx");
+    }
+    return 1;
+}
+
+static int push_field(lua_State *L, struct request *req, const char *name)
+{
+    char buffer[HANDLER_ID_MAX];
+
+    if (strcmp(name, "ctx") == 0)
+        return push_ctx(L);
+    if (req == NULL) {
+        luaL_pushfail(L);
+        return 1;
+    }
+    if (strcmp(name, "id") == 0) {
+        push_slice(L, handler_request_id(req, buffer));
+        return 1;
+    }
+    if (strcmp(name, "role") == 0) {
+        lua_pushstring(L, role_name(req->role));
+        return 1;
+    }
+    if (strcmp(name, "started") == 0) {
+        lua_pushnumber(L, req->started);
+        return 1;
+    }
+    if (strcmp(name, "data_length") == 0)
+        return push_number_param(L, req, "FCGI_DATA_LENGTH");
+    if (strcmp(name, "data_mtime") == 0)
+        return push_number_param(L, req, "FCGI_DATA_LAST_MOD");
+    luaL_pushfail(L);
+    return 1;
+}
+
+/* Upvalue 2: the methods. */
+static int l_index(lua_State *L)
+{
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL)
+        return 1;
+    if (lua_type(L, 2) != LUA_TSTRING) {
+        luaL_pushfail(L);
+        return 1;
+    }
+    return push_field(L, lua_request_get(L), lua_tostring(L, 2));
+}
+
+static int l_newindex(lua_State *L)
+{
+    lua_request_check(L);
+    if (lua_type(L, 2) == LUA_TSTRING &&
+        strcmp(lua_tostring(L, 2), "ctx") == 0) {
+        luaL_checktype(L, 3, LUA_TTABLE);
+        lua_request_push_memo(L);
+        lua_pushvalue(L, 3);
+        lua_setfield(L, -2, "ctx");
+        return 0;
+    }
+    return luaL_error(L, "a request's fields cannot be set: use req.ctx");
+}
+
+/* memo(req): a private table for lua/fcgi. */
+static int l_memo(lua_State *L)
+{
+    lua_request_check(L);
+    lua_request_push_memo(L);
+    return 1;
+}
+
+static const luaL_Reg asking[] = {
+    { "param", l_param },
+    { "params", l_params },
+    { "method", l_method },
+    { "path", l_path },
+    { "script_name", l_script_name },
+    { "path_info", l_path_info },
+    { "query_string", l_query_string },
+    { "uri", l_uri },
+    { "protocol", l_protocol },
+    { "scheme", l_scheme },
+    { "host", l_host },
+    { "remote_addr", l_remote_addr },
+    { "user", l_user },
+    { "content_length", l_content_length },
+    { "header", l_header },
+    { NULL, NULL },
+};
+
+/* Adds functions to the table on top, with the class, at index class, as their
+ * upvalue. */
+static void add_functions(lua_State *L, const luaL_Reg *functions, int class)
+{
+    lua_pushvalue(L, class);
+    luaL_setfuncs(L, functions, 1);
+}
+
+/* Calls what a module of lua/fcgi returns: f(methods, memo). */
+static void add_lua_half(lua_State *L, const char *module, int methods,
+                         int class)
+{
+    lua_getglobal(L, "require");
+    lua_pushstring(L, module);
+    lua_call(L, 1, 1);
+    lua_pushvalue(L, methods);
+    lua_pushvalue(L, class);
+    lua_pushcclosure(L, l_memo, 1);
+    lua_call(L, 2, 0);
+}
+
+/* The functions that answer with what a hook returned stay with the script. */
+static void open_answers(lua_State *L, int methods, int class)
+{
+    struct script *script = script_of(L);
+
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "fcgi.answer");
+    lua_call(L, 1, 1);
+    lua_pushvalue(L, methods);
+    lua_newtable(L);
+    add_functions(L, lua_request_private, class);
+    lua_call(L, 2, 2);
+    script->authorize = luaL_ref(L, LUA_REGISTRYINDEX);
+    script->answer = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void lua_request_open(lua_State *L)
+{
+    int class, methods;
+
+    luaL_newmetatable(L, LUA_REQUEST);
+    class = lua_gettop(L);
+    lua_newtable(L);
+    methods = lua_gettop(L);
+    add_functions(L, asking, class);
+    add_functions(L, lua_request_reading, class);
+    add_functions(L, lua_request_answering, class);
+
+    lua_pushvalue(L, class);
+    lua_pushvalue(L, methods);
+    lua_pushcclosure(L, l_index, 2);
+    lua_setfield(L, class, "__index");
+    lua_pushvalue(L, class);
+    lua_pushcclosure(L, l_newindex, 1);
+    lua_setfield(L, class, "__newindex");
+    lua_pushvalue(L, class);
+    lua_pushcclosure(L, l_tostring, 1);
+    lua_setfield(L, class, "__tostring");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, class, "__metatable");
+
+    add_lua_half(L, "fcgi.request", methods, class);
+    open_answers(L, methods, class);
+    lua_settop(L, class);
+    script_of(L)->request_class = luaL_ref(L, LUA_REGISTRYINDEX);
+}

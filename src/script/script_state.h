@@ -1,0 +1,72 @@
+/* script_state.h -- private to this room: what a script is made of.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef SCRIPT_SCRIPT_STATE_H
+#define SCRIPT_SCRIPT_STATE_H
+
+#include "base/list.h"
+#include "io/loop.h"
+#include "script/memory.h"
+#include "script/script.h"
+#include "script/watchdog.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+#include <stdio.h>
+
+struct task;
+
+enum script_hook {
+    HOOK_REQUEST,
+    HOOK_AUTHORIZE,
+    HOOK_FILTER,
+    HOOK_ERROR,
+    HOOK_COUNT
+};
+
+/* One lua_resume that is under way; lives on the C stack. */
+struct frame {
+    lua_State *L;
+    struct frame *outer;
+};
+
+/* A line of io.stdout is logged when it ends. */
+struct print_line {
+    char text[1024];
+    size_t len;
+};
+
+struct script {
+    lua_State *L;
+    FILE *out; /* what io.stdout is; outlives the state */
+    struct print_line out_line;
+    struct memory memory;
+    const struct script_config *config;
+    const char *name;  /* of the script, for the log */
+    struct loop *loop; /* NULL before script_attach */
+    struct service *service;
+    struct script_limits limits;
+    struct watchdog watchdog;
+
+    int hooks[HOOK_COUNT]; /* references, or LUA_NOREF */
+    int request_class;     /* reference of its metatable */
+    int settings;          /* reference of the table that was returned */
+    int answer, authorize; /* references of lua/fcgi/answer.lua's functions */
+    bool abort_cancels;    /* abort = "cancel" */
+
+    struct list tasks; /* all that have not ended */
+    struct list idle;  /* tasks with a coroutine to be used again */
+    unsigned task_count, idle_count;
+    struct task *running;
+    struct frame *frames; /* innermost first */
+};
+
+/* The script of any thread of its state. */
+static inline struct script *script_of(lua_State *L)
+{
+    return *(struct script **)lua_getextraspace(L);
+}
+
+#endif

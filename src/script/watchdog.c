@@ -1,0 +1,131 @@
+/* watchdog.c -- see watchdog.h for the contract.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "script/watchdog.h"
+
+#include "base/log.h"
+#include "script/script_state.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { TICKS_PER_LIMIT = 4 };
+
+/* Runs inside the coroutine that has to end. */
+static void raise_hook(lua_State *L, lua_Debug *ar)
+{
+    struct watchdog *watchdog = &script_of(L)->watchdog;
+
+    (void)ar;
+    if (!watchdog->is_raising) {
+        lua_sethook(L, NULL, 0, 0); /* left over in a coroutine of the script */
+        return;
+    }
+    luaL_error(L,
+               "stopped: it ran for more than %f s without a pause "
+               "(--block-limit)",
+               watchdog->limit);
+}
+
+static void set_timer(struct watchdog *watchdog, double seconds)
+{
+    struct itimerspec spec = { 0 };
+
+    spec.it_interval.tv_sec = (time_t)seconds;
+    spec.it_interval.tv_nsec =
+        (long)((seconds - (double)(time_t)seconds) * 1e9);
+    spec.it_value = spec.it_interval;
+    timer_settime(watchdog->timer, 0, &spec, NULL);
+}
+
+static void give_up(void)
+{
+    static const char line[] =
+        "fcgi-lua: C code called by the script did not return within twice "
+        "--block-limit: the process ends\n";
+
+    log_last_words(line, sizeof(line) - 1);
+    _exit(EX_SOFTWARE);
+}
+
+/* The one thing that runs in a signal handler. */
+static void on_tick(int signo, siginfo_t *info, void *context)
+{
+    struct watchdog *watchdog = info->si_value.sival_ptr;
+    int saved = errno;
+
+    (void)signo;
+    (void)context;
+    if (info->si_code != SI_TIMER || watchdog == NULL)
+        return;
+    if (watchdog->innermost == NULL || watchdog->run != watchdog->seen) {
+        bool idle = watchdog->run == watchdog->seen;
+
+        watchdog->seen = watchdog->run;
+        watchdog->ticks = 0;
+        if (idle) {
+            watchdog->is_armed = 0;
+            set_timer(watchdog, 0);
+        }
+    } else {
+        watchdog->ticks++;
+        if (watchdog->ticks >= 2 * TICKS_PER_LIMIT)
+            give_up();
+        if (watchdog->ticks >= TICKS_PER_LIMIT) {
+            watchdog->is_raising = 1;
+            lua_sethook(
+                watchdog->innermost, raise_hook,
+                LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+        }
+    }
+    errno = saved;
+}
+
+int watchdog_init(struct watchdog *watchdog, double limit)
+{
+    struct sigaction action = { 0 };
+    struct sigevent event = { 0 };
+
+    memset(watchdog, 0, sizeof(*watchdog));
+    watchdog->limit = limit;
+    if (limit <= 0)
+        return 0;
+    action.sa_sigaction = on_tick;
+    action.sa_flags = SA_SIGINFO | SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(SIGRTMIN, &action, NULL) == -1)
+        return -1;
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = SIGRTMIN;
+    event.sigev_value.sival_ptr = watchdog;
+    if (timer_create(CLOCK_MONOTONIC, &event, &watchdog->timer) == -1)
+        return -1;
+    watchdog->has_timer = true;
+    return 0;
+}
+
+void watchdog_free(struct watchdog *watchdog)
+{
+    if (watchdog->has_timer)
+        timer_delete(watchdog->timer);
+    watchdog->has_timer = false;
+}
+
+void watchdog_arm(struct watchdog *watchdog)
+{
+    watchdog->is_armed = 1;
+    watchdog->ticks = 0;
+    watchdog->seen = watchdog->run;
+    set_timer(watchdog, watchdog->limit / TICKS_PER_LIMIT);
+}
+
+void watchdog_calm(struct watchdog *watchdog, lua_State *co)
+{
+    watchdog->is_raising = 0;
+    if (lua_gethook(co) == raise_hook)
+        lua_sethook(co, NULL, 0, 0);
+}

@@ -1,0 +1,60 @@
+/* watchdog.h -- ends Lua code that never yields.
+ *
+ * A watcher of the loop cannot fire while Lua blocks the loop, so this is a
+ * timer signal.  All that runs in its handler is a look at two counters, and
+ * lua_sethook on the coroutine that runs, which Lua allows there.  The hook
+ * raises an error until the handler has ended.  Where Lua runs no hooks (in a
+ * pattern match, say) nothing can be saved: after twice the limit the process
+ * writes a line and exits.
+ *
+ * The timer stands still while no Lua runs.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef SCRIPT_WATCHDOG_H
+#define SCRIPT_WATCHDOG_H
+
+#include <lua.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <time.h>
+
+struct watchdog {
+    double limit; /* seconds; 0: off */
+    timer_t timer;
+    bool has_timer;
+    lua_State *volatile innermost;  /* the coroutine that runs, or NULL */
+    volatile sig_atomic_t is_armed; /* the timer ticks */
+    volatile sig_atomic_t is_raising;
+    volatile unsigned run;   /* which stretch of Lua this is */
+    volatile unsigned seen;  /* ... at the last tick */
+    volatile unsigned ticks; /* during it */
+};
+
+/* Prepares a watchdog; limit 0 means never.  Returns 0, or -1 with errno. */
+int watchdog_init(struct watchdog *watchdog, double limit);
+void watchdog_free(struct watchdog *watchdog);
+
+/* Starts the timer, which watchdog_enter found standing still. */
+void watchdog_arm(struct watchdog *watchdog);
+
+/* A stretch of Lua begins in co. */
+static inline void watchdog_enter(struct watchdog *watchdog, lua_State *co)
+{
+    watchdog->run++;
+    watchdog->innermost = co;
+    if (!watchdog->is_armed && watchdog->has_timer)
+        watchdog_arm(watchdog);
+}
+
+/* It has ended; co may be used again by another. */
+void watchdog_calm(struct watchdog *watchdog, lua_State *co);
+
+static inline void watchdog_leave(struct watchdog *watchdog, lua_State *co)
+{
+    watchdog->innermost = NULL;
+    if (watchdog->is_raising)
+        watchdog_calm(watchdog, co);
+}
+
+#endif
