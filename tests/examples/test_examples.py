@@ -1,0 +1,303 @@
+"""Every example in examples/, on the real program: what its first comment
+promises is what it does."""
+import pathlib
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from support import fastcgi
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+SCRIPTS = sorted(EXAMPLES.glob("*.lua"))
+MIB = 1 << 20
+
+
+@pytest.fixture
+def example(shared_gateway):
+    """example(name) is a gateway that serves examples/name."""
+    return lambda name: shared_gateway(str(EXAMPLES / name))
+
+
+def query(text, **more):
+    return {"QUERY_STRING": text, **more}
+
+
+# --- the examples as files ------------------------------------------------
+
+def test_every_example_is_tested():
+    tested = set(re.findall(r'example\("(\w+\.lua)"\)',
+                            pathlib.Path(__file__).read_text()))
+    assert {script.name for script in SCRIPTS} == tested
+
+
+def test_the_table_of_examples_names_each():
+    named = re.findall(r"^\| \[(\S+)\]\((\S+)\) ",
+                       (EXAMPLES / "README.md").read_text(), re.M)
+    assert sorted(name for name, _ in named) == [s.name for s in SCRIPTS]
+    assert all(name == link for name, link in named)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_an_example_is_a_screen_that_says_how_to_run_it(script):
+    lines = script.read_text().splitlines()
+    assert len(lines) <= 50
+    assert all(len(line) <= 80 for line in lines)
+    comment = []
+    for line in lines:
+        if not line.startswith("--"):
+            break
+        comment.append(line)
+    assert len(comment) >= 3 and not re.match(r"-- (Run|Try):", comment[0])
+    assert f"-- Run: fcgi-lua -l 127.0.0.1:9000 {script.name}" in comment
+    assert any(line.startswith("-- Try: ") and "curl " in line and
+               "http://127.0.0.1:8080/" in line for line in comment)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_an_example_is_clean(script):
+    luacheck = shutil.which("luacheck")
+    if not luacheck:
+        pytest.skip("luacheck is not installed")
+    checked = subprocess.run(
+        [luacheck, "--no-config", "--no-color", "--std", "lua54", "--globals",
+         "on_request", "--max-line-length", "80", str(script)],
+        capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+# --- hello.lua ------------------------------------------------------------
+
+def test_hello_greets_the_name_in_the_url(example):
+    gw = example("hello.lua")
+    response = gw.request(query("name=Ada"))
+    assert response.status == 200
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert response.text == "Hello, Ada!\n"
+    assert gw.request(query("name=A%64a+L.")).text == "Hello, Ada L.!\n"
+
+
+def test_hello_greets_the_world(example):
+    assert example("hello.lua").request().text == "Hello, world!\n"
+
+
+# --- env.lua --------------------------------------------------------------
+
+def test_env_lists_every_parameter_sorted(example):
+    params = fastcgi.default_params({
+        "REQUEST_URI": "/some/path?a=1", "QUERY_STRING": "a=1",
+        "HTTP_X_COLOR": "blue", "HTTP_X": "x", "EMPTY": "",
+        "LATIN": b"caf\xe9", "lower": "case",
+    })
+    response = example("env.lua").request(params, defaults=False)
+    assert response.headers["content-type"] == "text/plain"
+    lines = [line.split(b"=", 1)
+             for line in response.body.removesuffix(b"\n").split(b"\n")]
+    assert lines == sorted([name.encode(), fastcgi.as_bytes(value)]
+                           for name, value in params.items())
+
+
+# --- query.lua ------------------------------------------------------------
+
+def test_query_shows_name_tags_and_visits(example):
+    response = example("query.lua").request(
+        query("name=Ada&tag=a&tag=b+c", HTTP_COOKIE="x=1; visits=6"))
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<h1>Hello, Ada!</h1>" in response.text
+    assert "<li>a</li>\n<li>b c</li>\n" in response.text
+    assert "visit number 7." in response.text
+    assert response.header_all("Set-Cookie") == [
+        "visits=7; Path=/; HttpOnly; SameSite=Lax"]
+
+
+@pytest.mark.parametrize("cookie", [
+    None, "", "other=1", "visits=", "visits=many", "visits=1.5",
+    "visits=1e999", "visits",
+])
+def test_query_begins_to_count_when_the_cookie_is_no_number(example, cookie):
+    response = example("query.lua").request({"HTTP_COOKIE": cookie})
+    assert "visit number 1." in response.text
+    assert response.header_all("Set-Cookie")[0].startswith("visits=1;")
+
+
+def test_query_escapes_what_the_client_sent(example):
+    response = example("query.lua").request(
+        query("name=%3Cscript%3E%22%27%26&tag=%3Cb%3E"))
+    assert "Hello, &lt;script&gt;&quot;&#39;&amp;!" in response.text
+    assert "<li>&lt;b&gt;</li>" in response.text
+    assert "<script" not in response.text and "<b>" not in response.text
+
+
+# --- echo.lua -------------------------------------------------------------
+
+@pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 20 * MIB])
+def test_echo_sends_the_body_back(example, size):
+    body = (bytes(range(256)) * (size // 256 + 1))[:size]
+    response = example("echo.lua").request(
+        {"REQUEST_METHOD": "POST", "CONTENT_TYPE": "text/html"}, body)
+    assert response.status == 200
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert response.body == body
+
+
+def test_echo_sends_each_piece_as_it_arrives(example):
+    params = fastcgi.default_params({"REQUEST_METHOD": "POST",
+                                     "CONTENT_LENGTH": None})
+    with example("echo.lua").connect() as conn:
+        conn.begin()
+        conn.params(1, params)
+        received = b""
+        for piece in (b"one\0", b"two\xff", b"three\n"):
+            conn.stdin(1, piece, end=False)
+            received += piece
+            while not conn.begun[1].raw_head or \
+                    conn.begun[1].body != received:
+                conn.step()
+        conn.stdin(1)
+        response = conn.collect(1)
+        response.check_complete()
+        assert response.body == received
+
+
+# --- stream.lua -----------------------------------------------------------
+
+def pattern(size):
+    """What stream.lua sends: pieces of 64 KiB, lines that tell where each
+    begins."""
+    out = b"".join(b"%015d\n" % offset * 4096
+                   for offset in range(0, size, 65536))
+    return out[:size]
+
+
+@pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 9000000])
+def test_stream_sends_as_many_bytes_as_asked(example, size):
+    response = example("stream.lua").request(query(f"bytes={size}"))
+    assert response.status == 200
+    assert response.headers["content-length"] == str(size)
+    assert response.body == pattern(size)
+
+
+@pytest.mark.parametrize("text", ["", "bytes=", "bytes=x", "bytes=1.5"])
+def test_stream_sends_8_mib_if_not_told(example, text):
+    assert example("stream.lua").request(query(text)).body == pattern(8 * MIB)
+
+
+def test_stream_does_not_run_ahead_of_a_slow_client(example):
+    gw = example("stream.lua")
+    size = 256 * MIB
+    gw.request(query("bytes=1"))
+    before = gw.rss()
+    gw.reset_peak()
+    with gw.connect(rcvbuf=4096) as conn:
+        conn.start(1, query(f"bytes={size}"))
+        conn.wait_stdout(1)
+        for _ in range(3):  # it goes on for others, and waits for this one
+            gw.request(query("bytes=1"))
+        assert gw.peak_rss() - before < 32 * MIB
+    gw.barrier()
+    assert gw.request(query("bytes=3")).body == b"000"
+
+
+# --- countdown.lua --------------------------------------------------------
+
+def test_countdown_sends_a_line_each_second(example):
+    with example("countdown.lua").connect() as conn:
+        begun = time.monotonic()
+        conn.start(1, query("from=2"))
+        seen = []
+        for text in ("2\n", "2\n1\n", "2\n1\nLift-off!\n"):
+            while not conn.begun[1].raw_head or \
+                    conn.begun[1].text != text:
+                conn.step()
+            seen.append(time.monotonic() - begun)
+        response = conn.collect(1)
+        response.check_complete()
+    # A line may come late on a busy machine, but never early.
+    assert seen[1] >= 1 and seen[2] >= 2
+    assert response.headers["x-accel-buffering"] == "no"
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_countdown_from_zero_is_over_at_once(example):
+    gw = example("countdown.lua")
+    assert gw.request(query("from=0")).text == "Lift-off!\n"
+    assert gw.request(query("from=-1")).text == "Lift-off!\n"
+
+
+def test_countdown_ends_when_the_client_leaves(example):
+    gw = example("countdown.lua")
+    with gw.connect() as conn:
+        conn.start(1, query("from=60"))
+        conn.wait_stdout(1)
+        conn.abort(1)
+        conn.collect(1)
+    assert gw.request(query("from=0")).text == "Lift-off!\n"
+
+
+# --- slow.lua -------------------------------------------------------------
+
+def test_slow_keeps_nobody_waiting(example):
+    ids = range(1, 21)
+    begun = time.monotonic()
+    with example("slow.lua").connect() as conn:
+        for id in ids:
+            conn.start(id, query("seconds=1"))
+        responses = conn.collect_all(ids)
+    took = time.monotonic() - begun
+    for response in responses.values():
+        response.check_complete()
+        waited = re.fullmatch(r"waited (\d+\.\d) seconds\n", response.text)
+        assert float(waited.group(1)) >= 1
+    assert 1 <= took < 10  # one after the other they would take 20
+
+
+def test_slow_waits_as_long_as_asked(example):
+    gw = example("slow.lua")
+    assert gw.request(query("seconds=0")).text == "waited 0.0 seconds\n"
+    assert gw.request(query("seconds=-5")).text == "waited 0.0 seconds\n"
+    assert gw.request(query("seconds=0.25")).text.startswith("waited 0.")
+
+
+# --- errors.lua -----------------------------------------------------------
+
+def test_errors_that_nobody_catches_give_a_friendly_page(example):
+    gw = example("errors.lua")
+    response = gw.request(query("case=raised"))
+    assert response.status == 500
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert re.match(r"Sorry, that went wrong\.", response.text)
+    assert "cheese" not in response.text and ".lua" not in response.text
+    # The number that the page names finds the error in the log.
+    id = re.search(r"in our log as (\S+)\.\n", response.text).group(1)
+    gw.wait_log(rf" error .*{re.escape(id)}")
+    gw.wait_log(r"errors\.lua:\d+: out of cheese")
+    gw.wait_log("stack traceback:")
+
+
+def test_errors_can_be_caught(example):
+    response = example("errors.lua").request(query("case=caught"))
+    assert response.status == 200
+    assert response.text == "caught: no more crackers\n"
+
+
+def test_errors_after_the_head_end_the_answer(example):
+    gw = example("errors.lua")
+    with gw.connect() as conn:
+        conn.start(1, query("case=late"))
+        response = conn.collect(1)
+        response.check_complete()
+        assert response.status == 200
+        assert response.text == "This much has been sent.\n"
+        assert response.app_status == 1
+        gw.wait_log(r"errors\.lua:\d+: out of wine")
+        # The connection and the script go on.
+        assert conn.request(1, query("case=caught")).status == 200
+
+
+@pytest.mark.parametrize("text", ["", "case=", "case=other"])
+def test_errors_names_its_cases(example, text):
+    response = example("errors.lua").request(query(text))
+    assert response.status == 404
+    assert response.text == "?case=raised, ?case=caught or ?case=late\n"
