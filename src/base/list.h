@@ -49,6 +49,13 @@ static inline void list_remove(struct list *link)
     list_init(link);
 }
 
+/* The same for a link that is not used again: it is left as it is. */
+static inline void list_drop(struct list *link)
+{
+    link->prev->next = link->next;
+    link->next->prev = link->prev;
+}
+
 /* Takes the first link off a list that is not empty. */
 static inline struct list *list_take(struct list *list)
 {

@@ -44,35 +44,60 @@ enum params_status params_next(struct slice *in, struct slice *name,
     return PARAMS_PAIR;
 }
 
-/* The same for the pairs that nearly all are: both lengths in one byte, which
- * is why looking one up costs next to nothing. */
-static bool take_short(struct slice *in, struct slice *name,
-                       struct slice *value)
-{
-    const uint8_t *at = (const uint8_t *)in->data;
-    size_t len;
+/* The pairs that nearly all are, with both lengths in one byte, in a form that
+ * the compiler keeps in registers: every request is looked through at least
+ * once. */
+struct short_pairs {
+    const char *at, *end;
+};
 
-    if (in->len < 2 || ((at[0] | at[1]) & 0x80) != 0)
+static inline struct short_pairs all_pairs(struct slice params)
+{
+    const char *at = params.len > 0 ? params.data : "";
+
+    return (struct short_pairs){ at, at + params.len };
+}
+
+static inline bool next_short(struct short_pairs *pairs, const char **name,
+                              size_t *name_len, size_t *value_len)
+{
+    const char *at = pairs->at;
+    size_t n, v;
+
+    if (pairs->end - at < 2)
         return false;
-    len = (size_t)2 + at[0] + at[1];
-    if (len > in->len)
+    n = (uint8_t)at[0];
+    v = (uint8_t)at[1];
+    if (((n | v) & 0x80) != 0 || n + v > (size_t)(pairs->end - at) - 2)
         return false;
-    *name = (struct slice){ in->data + 2, at[0] };
-    *value = (struct slice){ in->data + 2 + at[0], at[1] };
-    in->data += len;
-    in->len -= len;
+    *name = at + 2;
+    *name_len = n;
+    *value_len = v;
+    pairs->at = at + 2 + n + v;
     return true;
 }
 
 bool params_find(struct slice params, struct slice name, struct slice *value)
 {
-    struct slice key;
+    struct short_pairs pairs = all_pairs(params);
+    struct slice rest, key;
+    const char *at;
+    size_t len, value_len;
 
-    while (take_short(&params, &key, value) ||
-           params_next(&params, &key, value) == PARAMS_PAIR)
-        if (key.len == name.len && memcmp(key.data, name.data, key.len) == 0)
+    for (;;) {
+        while (next_short(&pairs, &at, &len, &value_len)) {
+            if (len == name.len && memcmp(at, name.data, len) == 0) {
+                *value = (struct slice){ at + len, value_len };
+                return true;
+            }
+        }
+        rest = (struct slice){ pairs.at, (size_t)(pairs.end - pairs.at) };
+        if (params_next(&rest, &key, value) != PARAMS_PAIR)
+            return false;
+        if (slice_equal(key, name))
             return true;
-    return false;
+        pairs.at = rest.data;
+    }
 }
 
 bool params_scan(struct slice params, size_t len,
@@ -80,17 +105,24 @@ bool params_scan(struct slice params, size_t len,
                                struct slice value),
                  void *arg)
 {
-    struct slice name, value;
+    struct short_pairs pairs = all_pairs(params);
+    struct slice rest, name, value;
+    const char *at;
+    size_t name_len, value_len;
+    enum params_status status;
 
     for (;;) {
-        if (!take_short(&params, &name, &value)) {
-            enum params_status status = params_next(&params, &name, &value);
-
-            if (status != PARAMS_PAIR)
-                return status == PARAMS_END;
-        }
+        while (next_short(&pairs, &at, &name_len, &value_len))
+            if (name_len == len)
+                found(arg, (struct slice){ at, len },
+                      (struct slice){ at + len, value_len });
+        rest = (struct slice){ pairs.at, (size_t)(pairs.end - pairs.at) };
+        status = params_next(&rest, &name, &value);
+        if (status != PARAMS_PAIR)
+            return status == PARAMS_END;
         if (name.len == len)
             found(arg, name, value);
+        pairs.at = rest.data;
     }
 }
 

@@ -176,6 +176,29 @@ static enum response_result bad_head(struct request *req, const char *why)
     return RESPONSE_FINISHED;
 }
 
+static void remember_head(struct service *service, struct slice raw, int status)
+{
+    struct service_head *last = &service->last_head;
+
+    if (raw.len > sizeof(last->bytes))
+        return;
+    memcpy(last->bytes, raw.data, raw.len);
+    last->len = raw.len;
+    last->status = status;
+}
+
+/* Sends the head that bytes begin with if it is known to be right. */
+static bool send_known_head(struct request *req, struct slice *bytes)
+{
+    const struct service_head *last = &req->service->last_head;
+
+    if (last->len == 0 || bytes->len < last->len ||
+        memcmp(bytes->data, last->bytes, last->len) != 0)
+        return false;
+    send_head(req, last->status, slice_take(bytes, last->len));
+    return true;
+}
+
 /* The script's own head is complete: checks and sends it. */
 static enum response_result send_raw_head(struct request *req, struct slice raw)
 {
@@ -186,6 +209,7 @@ static enum response_result send_raw_head(struct request *req, struct slice raw)
     buffer_init(&normal, RESPONSE_HEAD_MAX);
     switch (head_normalise(raw, &normal, &status, &why)) {
     case HEAD_AS_IS:
+        remember_head(req->service, raw, status);
         send_head(req, status, raw);
         break;
     case HEAD_REBUILT:
@@ -211,6 +235,8 @@ static enum response_result collect_head(struct request *req,
     size_t before = head->len, len, from;
     enum response_result result;
 
+    if (before == 0 && send_known_head(req, bytes))
+        return RESPONSE_OK;
     if (before == 0 && (len = head_length(*bytes)) > 0 &&
         len <= RESPONSE_HEAD_MAX)
         return send_raw_head(req, slice_take(bytes, len)); /* nearly always */

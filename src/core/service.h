@@ -19,6 +19,8 @@
 struct request;
 struct service;
 
+enum { SERVICE_HEAD_MAX = 256 };
+
 /* What the web server asks for (FastCGI 1.0, 6). */
 enum request_role {
     REQUEST_RESPONDER = 1,
@@ -39,6 +41,14 @@ struct service_ops {
                      const char *what);
 };
 
+/* The last head that was right as it stood: scripts that write their own heads
+ * mostly write the same one. */
+struct service_head {
+    char bytes[SERVICE_HEAD_MAX];
+    size_t len; /* 0: none yet */
+    int status;
+};
+
 struct service {
     const struct service_ops *ops;
     void *owner; /* ops' own */
@@ -51,6 +61,8 @@ struct service {
     struct pool pieces;   /* of bodies */
     struct pool requests; /* struct request */
     struct pool streams;  /* the protocol's state of one request */
+
+    struct service_head last_head;
 
     unsigned active;  /* requests begun and not ended */
     uint64_t spooled; /* bytes of bodies on disk */

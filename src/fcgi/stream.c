@@ -256,9 +256,9 @@ static void forget(struct fcgi_stream *stream)
     session->count--;
     if (session->target == stream)
         session->target = NULL;
-    list_remove(&stream->begun);
-    list_remove(&stream->waiting);
-    list_remove(&stream->flushing);
+    list_drop(&stream->begun);
+    list_drop(&stream->waiting);
+    list_drop(&stream->flushing);
     if (stream->req == NULL) {
         session->refused--;
         return;

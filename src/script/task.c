@@ -253,7 +253,8 @@ static void end(struct task *task)
     list_remove(&task->waiter.link);
     loop_timer_stop(&task->timer);
     loop_timer_stop(&task->deadline);
-    luaL_unref(script->L, LUA_REGISTRYINDEX, task->function);
+    if (task->function != LUA_NOREF)
+        luaL_unref(script->L, LUA_REGISTRYINDEX, task->function);
     free_abort_hooks(task);
     if (req != NULL)
         handler_ended(task, req);
@@ -353,14 +354,21 @@ struct task *task_new(struct script *script, lua_CFunction main,
         if (task == NULL)
             return NULL;
     }
-    *task = (struct task){
-        .script = script,
-        .co = co,
-        .co_ref = co_ref,
-        .main = main,
-        .req = req != NULL ? request_ref(req) : NULL,
-        .function = LUA_NOREF,
-    };
+    task->script = script;
+    task->state = TASK_NEW;
+    task->co = co;
+    task->co_ref = co_ref;
+    task->co_is_known = false;
+    task->main = main;
+    task->req = req != NULL ? request_ref(req) : NULL;
+    task->function = LUA_NOREF;
+    task->abort_hooks = NULL;
+    task->handle = NULL;
+    task->undo = NULL;
+    task->timer.loop = task->deadline.loop = NULL; /* they do not run */
+    task->cancel_reason = NULL;
+    task->cancel_pending = task->out_of_patience = false;
+    task->refused_waits = 0;
     loop_job_init(&task->job, run);
     list_init(&task->waiter.link);
     task->waiter.wake = wake_waiter;
