@@ -153,17 +153,6 @@ static const char *note_header(struct slice name, struct slice value,
     return NULL;
 }
 
-/* "HTTP/1.1 404 Not Found" as a first line, as non-parsed-header scripts of
- * CGI wrote it, stands for a Status. */
-static bool is_status_line(struct slice line, struct slice *status)
-{
-    if (line.len < 12 || memcmp(line.data, "HTTP/1.", 7) != 0 ||
-        line.data[8] != ' ')
-        return false;
-    *status = (struct slice){ line.data + 9, line.len - 9 };
-    return true;
-}
-
 static struct slice take_line(struct slice *rest, bool *crlf)
 {
     const char *newline = slice_find(*rest, '\n');
@@ -190,11 +179,6 @@ static const char *examine(struct slice raw, struct found *found)
             found->exact = false;
         if (line.len == 0)
             return first ? "it is empty" : NULL;
-        if (first && is_status_line(line, &value)) {
-            found->exact = false;
-            why = read_status(value, found);
-            continue;
-        }
         why = split_line(line, &name, &value);
         if (why == NULL)
             why = note_header(name, value, found);
@@ -230,7 +214,7 @@ static bool rebuild(struct slice raw, const struct found *found,
     while ((line = take_line(&rest, &crlf)).len > 0) {
         if (split_line(line, &name, &value) != NULL ||
             name_is(name, "Status") || head_is_hop_by_hop(name))
-            continue; /* a status line has no name either */
+            continue;
         if (name_is(name, "Content-Length")) {
             if (length_done)
                 continue;

@@ -333,8 +333,6 @@ enum response_result response_flush(struct request *req)
     struct slice nothing = { NULL, 0 };
     enum response_result result = may_write(req);
 
-    if (result == RESPONSE_FINISHED)
-        return RESPONSE_OK;
     if (result == RESPONSE_OK && req->response.state == RESPONSE_NEW &&
         req->response.is_built)
         result = begin(req, &nothing);

@@ -24,6 +24,9 @@ enum {
     KEEP_CONNS = 256
 };
 
+/* Who has its answer and still sends must not hold up the end. */
+static const double drain_linger = 1;
+
 struct conns {
     struct loop *loop;
     struct service *service;
@@ -289,15 +292,17 @@ static bool conn_write(struct conn *conn)
 /* All is written that the wire wanted to say. */
 static void conn_end(struct conn *conn)
 {
-    if (conn->lingering)
-        return;
     if (conn->wire->state != WIRE_LINGER || conn->got_eof) {
         conn_close(conn);
         return;
     }
+    if (conn->lingering)
+        return;
     conn->lingering = true;
     conn->linger_until =
-        conn->conns->loop->now + conn->conns->service->limits.linger_timeout;
+        conn->conns->loop->now +
+        (conn->conns->draining ? drain_linger
+                               : conn->conns->service->limits.linger_timeout);
     shutdown(conn->fd, SHUT_WR);
 }
 
@@ -426,6 +431,9 @@ void conns_drain(struct conns *conns)
         /* A request may have come that the loop has not heard of yet. */
         if (!conn->got_eof && !conn->wire->ops->is_busy(conn->wire))
             conn_read(conn);
+        if (conn->lingering)
+            conn->linger_until =
+                fmin(conn->linger_until, conns->loop->now + drain_linger);
         conn_touch(conn);
     }
 }

@@ -254,7 +254,7 @@ static int serve(struct program *program)
         grace = spawned_grace;
     program->script = NULL; /* the worker's */
     return worker_run(options, script, &program->listening, &program->peers,
-                      grace);
+                      grace, program->is_spawned);
 }
 
 static int run(struct program *program, int argc, char **argv)

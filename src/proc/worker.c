@@ -2,7 +2,8 @@
  *
  *     serving -- TERM, INT, QUIT --> draining -- all ended --> stopped
  *                                       | grace is over: tasks are cancelled
- *                                       | a second TERM or INT
+ *                                       | a second TERM or INT (from a
+ *                                       | web server that spawned us: INT)
  *                                       `--> stopped at once
  *
  * SPDX-License-Identifier: MIT
@@ -31,6 +32,7 @@ struct worker {
     struct script *script;
     struct listen_set *listening;
     double grace;
+    bool is_spawned;
     struct loop *loop;
     struct service service;
     struct conns *conns;
@@ -63,6 +65,8 @@ static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
                   "SIG%s: stopping, %u requests are under way",
                   sigabbrev_np(watcher->signum), worker->service.active);
         drain(worker);
+    } else if (watcher->signum == SIGTERM && worker->is_spawned) {
+        return; /* mod_fcgid repeats itself a second later */
     } else if (watcher->signum != SIGQUIT) {
         log_write(LOG_LEVEL_WARN,
                   "SIG%s again: stopping at once, %u requests are broken off",
@@ -192,12 +196,13 @@ static void serve(struct worker *worker)
 
 int worker_run(const struct options *options, struct script *script,
                struct listen_set *listening, const struct peers *peers,
-               double grace)
+               double grace, bool is_spawned)
 {
     struct worker worker = { .options = options,
                              .script = script,
                              .listening = listening,
-                             .grace = grace };
+                             .grace = grace,
+                             .is_spawned = is_spawned };
     struct limits limits;
     int status;
 

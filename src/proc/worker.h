@@ -13,9 +13,10 @@
 
 /* Serves until it is told to stop (TERM, INT, QUIT) and everything that runs
  * has ended, or grace is over.  Closes the listening sockets when it stops
- * accepting.  Returns the exit code. */
+ * accepting.  is_spawned: a web server started the process, on fd 0.  Returns
+ * the exit code. */
 int worker_run(const struct options *options, struct script *script,
                struct listen_set *listening, const struct peers *peers,
-               double grace);
+               double grace, bool is_spawned);
 
 #endif

@@ -23,7 +23,7 @@ static lua_State *check_coroutine(lua_State *L)
 /* Is it being resumed: running, or waiting for one that it resumed? */
 static bool is_in_use(lua_State *L, lua_State *co)
 {
-    for (struct frame *frame = script_of(L)->frames; frame != NULL;
+    for (struct frame *frame = script_of(L)->watchdog.frames; frame != NULL;
          frame = frame->outer)
         if (frame->L == co)
             return true;

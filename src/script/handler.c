@@ -216,6 +216,11 @@ static void answer_error(struct request *req)
     response_fail(req, 500);
 }
 
+static int cancelled_status(const char *reason)
+{
+    return strcmp(reason, "timeout") == 0 ? 504 : 503;
+}
+
 static int on_error_done(lua_State *L, int status, lua_KContext ctx);
 
 /* The hook on_error(req, err, traceback), or what stands in for it. */
@@ -224,15 +229,15 @@ static int failed(lua_State *L, int status, struct request *req)
     struct script *script = script_of(L);
     const char *reason = task_cancelled_reason(L, -1);
 
+    watchdog_restart(&script->watchdog, L);
     if (reason != NULL) {
-        bool timeout = strcmp(reason, "timeout") == 0;
         char line[128];
         int n = snprintf(line, sizeof(line), "%s: cancelled: %s", script->name,
                          reason);
 
         handler_log(LOG_LEVEL_WARN, req, (struct slice){ line, (size_t)n },
                     (struct slice){ NULL, 0 });
-        response_fail(req, timeout ? 504 : 503);
+        response_fail(req, cancelled_status(reason));
         return 0;
     }
     if (status == LUA_ERRMEM || !lua_istable(L, -1) ||
@@ -294,7 +299,7 @@ static int returned(lua_State *L, struct request *req, lua_KContext ctx)
         tell(script, req,
              slice_of("a status was returned after the head had gone"),
              (struct slice){ NULL, 0 });
-        response_finish(req, 0);
+        response_finish(req, ctx == 0 ? 0 : 1);
         return 0;
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX,
@@ -377,7 +382,11 @@ void handler_failed(struct task *task, const char *what)
         tell(task->script, req, (struct slice){ line, (size_t)n },
              (struct slice){ NULL, 0 });
     }
-    if (serves)
+    if (!serves)
+        return;
+    if (task->cancel_reason != NULL)
+        response_fail(req, cancelled_status(task->cancel_reason));
+    else
         response_fail(req, what == NULL ? 503 : 500);
 }
 

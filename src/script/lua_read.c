@@ -282,13 +282,21 @@ static int l_is_aborted(lua_State *L)
     return 1;
 }
 
-/* Upvalue of the task: what on_abort was given. */
+static int abort_hook_done(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)L;
+    (void)status;
+    (void)ctx;
+    return 0;
+}
+
+/* A task's function is what on_abort was given. */
 static int run_abort_hook(lua_State *L)
 {
     struct task *task = lua_touserdata(L, 1);
 
     lua_rawgeti(L, LUA_REGISTRYINDEX, task->function);
-    lua_callk(L, 0, 0, 0, NULL);
+    lua_callk(L, 0, 0, 0, abort_hook_done);
     return 0;
 }
 

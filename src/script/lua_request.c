@@ -102,6 +102,8 @@ static int push_param(lua_State *L, const struct request *req, const char *name,
 {
     struct slice value;
 
+    if (req == NULL)
+        return lua_request_over(L);
     if (request_param(req, slice_of(name), &value))
         push_slice(L, value);
     else if (otherwise != NULL)

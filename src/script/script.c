@@ -267,6 +267,13 @@ static enum script_status run_script(struct script *script, char *error)
     enum script_status status =
         load_result(L, luaL_loadfilex(L, config->path, "t"), error);
 
+    if (status != SCRIPT_OK && strstr(error, script->name) == NULL) {
+        lua_pop(L, 1); /* Lua does not name the file of a binary chunk */
+        snprintf(error, SCRIPT_ERROR_MAX,
+                 "%s: cannot be loaded: bytecode is "
+                 "refused",
+                 config->path);
+    }
     if (status != SCRIPT_OK)
         return status;
     if (!lua_checkstack(L, config->nargs + 8)) {
@@ -388,12 +395,14 @@ static int each_setting(lua_State *L)
     while (each->went_well && lua_next(L, 2) != 0) {
         const char *name = lua_tostring(L, 3);
 
-        if (lua_istable(L, 4)) {
+        if (lua_istable(L, 4) && lua_rawlen(L, 4) > 0) {
             for (lua_Integer i = 1; lua_rawgeti(L, 4, i) != LUA_TNIL; i++) {
                 if (!set_one(L, each, name, 5))
                     return 0;
                 lua_settop(L, 4);
             }
+        } else if (lua_istable(L, 4)) {
+            each->went_well = each->set(each->arg, name, ""); /* no value */
         } else {
             set_one(L, each, name, 4);
         }

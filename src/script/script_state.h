@@ -26,12 +26,6 @@ enum script_hook {
     HOOK_COUNT
 };
 
-/* One lua_resume that is under way; lives on the C stack. */
-struct frame {
-    lua_State *L;
-    struct frame *outer;
-};
-
 /* A line of io.stdout is logged when it ends. */
 struct print_line {
     char text[1024];
@@ -60,7 +54,6 @@ struct script {
     struct list idle;  /* tasks with a coroutine to be used again */
     unsigned task_count, idle_count;
     struct task *running;
-    struct frame *frames; /* innermost first */
 };
 
 /* The script of any thread of its state. */

@@ -8,7 +8,7 @@
 #include "script/compat.h"
 #include "script/handler.h"
 
-#include <malloc.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum {
@@ -121,7 +121,7 @@ struct task *task_begin_wait(lua_State *L)
         return (void)luaL_error(L, "cannot wait here: no request is being "
                                    "served"),
                NULL;
-    for (struct frame *frame = script->frames; frame != NULL;
+    for (struct frame *frame = script->watchdog.frames; frame != NULL;
          frame = frame->outer)
         if (!lua_isyieldable(frame->L))
             return (void)luaL_error(L, "cannot wait here: a C function that "
@@ -187,14 +187,13 @@ int task_wait_request(lua_State *L, struct request *req, lua_KContext ctx,
 int task_resume(lua_State *co, lua_State *from, int nargs, int *nresults)
 {
     struct script *script = script_of(from);
-    struct frame frame = { co, script->frames };
+    struct frame frame = { co, script->watchdog.frames };
     int status;
 
-    script->frames = &frame;
-    script->watchdog.innermost = co;
+    atomic_signal_fence(memory_order_release); /* the watchdog may look now */
+    script->watchdog.frames = &frame;
     status = lua_resume(co, from, nargs, nresults);
-    script->frames = frame.outer;
-    script->watchdog.innermost = frame.outer != NULL ? frame.outer->L : NULL;
+    script->watchdog.frames = frame.outer;
     return status;
 }
 
@@ -262,7 +261,7 @@ static void end(struct task *task)
     list_remove(&task->link);
     script->task_count--;
     if (task->co != NULL && !task->co_is_known &&
-        script->idle_count < KEEP_IDLE) {
+        lua_gethook(task->co) == NULL && script->idle_count < KEEP_IDLE) {
         list_append(&script->idle, &task->link);
         script->idle_count++;
         return;
@@ -276,11 +275,14 @@ static void end(struct task *task)
 static void close_coroutine(struct task *task)
 {
     struct script *script = task->script;
+    struct frame frame = { task->co, NULL };
 
     if (task->co == NULL)
         return;
-    watchdog_enter(&script->watchdog, task->co);
+    watchdog_enter(&script->watchdog);
+    script->watchdog.frames = &frame;
     compat_closethread(task->co, script->L);
+    script->watchdog.frames = NULL;
     watchdog_leave(&script->watchdog, task->co);
     task->co_is_known = true; /* its stack may have grown */
 }
@@ -304,7 +306,7 @@ static void resume(struct task *task)
     }
     task->state = TASK_RUNNING;
     script->running = task;
-    watchdog_enter(&script->watchdog, task->co);
+    watchdog_enter(&script->watchdog);
     status = task_resume(task->co, script->L, nargs, &nresults);
     watchdog_leave(&script->watchdog, task->co);
     script->running = NULL;

@@ -62,7 +62,7 @@ static void on_tick(int signo, siginfo_t *info, void *context)
     (void)context;
     if (info->si_code != SI_TIMER || watchdog == NULL)
         return;
-    if (watchdog->innermost == NULL || watchdog->run != watchdog->seen) {
+    if (watchdog->frames == NULL || watchdog->run != watchdog->seen) {
         bool idle = watchdog->run == watchdog->seen;
 
         watchdog->seen = watchdog->run;
@@ -77,9 +77,9 @@ static void on_tick(int signo, siginfo_t *info, void *context)
             give_up();
         if (watchdog->ticks >= TICKS_PER_LIMIT) {
             watchdog->is_raising = 1;
-            lua_sethook(
-                watchdog->innermost, raise_hook,
-                LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+            for (struct frame *frame = watchdog->frames; frame != NULL;
+                 frame = frame->outer)
+                lua_sethook(frame->L, raise_hook, LUA_MASKCOUNT, 1);
         }
     }
     errno = saved;

@@ -2,7 +2,7 @@
  *
  * A watcher of the loop cannot fire while Lua blocks the loop, so this is a
  * timer signal.  All that runs in its handler is a look at two counters, and
- * lua_sethook on the coroutine that runs, which Lua allows there.  The hook
+ * lua_sethook on the coroutines that run, which Lua allows there.  The hook
  * raises an error until the handler has ended.  Where Lua runs no hooks (in a
  * pattern match, say) nothing can be saved: after twice the limit the process
  * writes a line and exits.
@@ -19,11 +19,17 @@
 #include <stdbool.h>
 #include <time.h>
 
+/* One lua_resume that is under way; lives on the C stack. */
+struct frame {
+    lua_State *L;
+    struct frame *outer;
+};
+
 struct watchdog {
     double limit; /* seconds; 0: off */
     timer_t timer;
     bool has_timer;
-    lua_State *volatile innermost;  /* the coroutine that runs, or NULL */
+    struct frame *volatile frames;  /* innermost first; NULL: no Lua runs */
     volatile sig_atomic_t is_armed; /* the timer ticks */
     volatile sig_atomic_t is_raising;
     volatile unsigned run;   /* which stretch of Lua this is */
@@ -38,23 +44,28 @@ void watchdog_free(struct watchdog *watchdog);
 /* Starts the timer, which watchdog_enter found standing still. */
 void watchdog_arm(struct watchdog *watchdog);
 
-/* A stretch of Lua begins in co. */
-static inline void watchdog_enter(struct watchdog *watchdog, lua_State *co)
+/* A stretch of Lua begins. */
+static inline void watchdog_enter(struct watchdog *watchdog)
 {
     watchdog->run++;
-    watchdog->innermost = co;
     if (!watchdog->is_armed && watchdog->has_timer)
         watchdog_arm(watchdog);
 }
 
-/* It has ended; co may be used again by another. */
+/* It has ended in co, which may be used again; or begins anew there. */
 void watchdog_calm(struct watchdog *watchdog, lua_State *co);
 
 static inline void watchdog_leave(struct watchdog *watchdog, lua_State *co)
 {
-    watchdog->innermost = NULL;
     if (watchdog->is_raising)
         watchdog_calm(watchdog, co);
+}
+
+/* What follows an error has the whole limit for itself. */
+static inline void watchdog_restart(struct watchdog *watchdog, lua_State *co)
+{
+    watchdog->run++;
+    watchdog_leave(watchdog, co);
 }
 
 #endif

@@ -375,12 +375,14 @@ class Connection:
                 left = end - time.monotonic()
                 if left <= 0:
                     raise TimeoutError(f"{len(view)} bytes were not taken")
-                readers = [] if self.eof else [self.sock]
-                ready, writable, _ = select.select(readers, [self.sock], [],
-                                                   left)
-                if ready:
+                poll = select.poll()
+                poll.register(self.sock, select.POLLOUT |
+                              (0 if self.eof else select.POLLIN))
+                events = dict(poll.poll(left * 1000)).get(
+                    self.sock.fileno(), 0)
+                if events & select.POLLIN:
                     self._receive()
-                if writable:
+                if events & ~select.POLLIN:
                     try:
                         view = view[self.sock.send(view[:1 << 18]):]
                     except BlockingIOError:

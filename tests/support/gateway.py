@@ -76,7 +76,7 @@ def environment(env=None, lean=False):
         merged["ASAN_OPTIONS"] = ":".join(filter(None, [
             merged.get("ASAN_OPTIONS", ""), "quarantine_size_mb=1",
             "thread_local_quarantine_size_kb=16",
-            "allocator_release_to_os_interval_ms=0"]))
+            "allocator_release_to_os_interval_ms=500"]))
     for name, value in (env or {}).items():
         if value is None:
             merged.pop(name, None)
