@@ -53,7 +53,11 @@ local function add_accessors(methods, memo, one, decode)
   local function values_of(req)
     local kept = memo(req)
     if not kept[one] then
-      kept[one] = group(decode(req))
+      local list, err = decode(req)
+      if not list then
+        return nil, err -- the request is over
+      end
+      kept[one] = group(list)
     end
     return kept[one]
   end
@@ -63,11 +67,20 @@ local function add_accessors(methods, memo, one, decode)
   methods[one] = function(req, ...)
     check_self(req, one)
     if select("#", ...) > 0 then
-      local values = values_of(req)[check_name((...), one)]
+      local name = check_name((...), one)
+      local all_values, err = values_of(req)
+      if not all_values then
+        return nil, err
+      end
+      local values = all_values[name]
       return values and values[1]
     end
+    local all_values, err = values_of(req)
+    if not all_values then
+      return nil, err
+    end
     local first = {}
-    for name, values in pairs(values_of(req)) do
+    for name, values in pairs(all_values) do
       first[name] = values[1]
     end
     return first
@@ -75,7 +88,12 @@ local function add_accessors(methods, memo, one, decode)
 
   methods[all] = function(req, name)
     check_self(req, all)
-    local values = values_of(req)[check_name(name, all)] or {}
+    name = check_name(name, all)
+    local all_values, err = values_of(req)
+    if not all_values then
+      return nil, err
+    end
+    local values = all_values[name] or {}
     return table.move(values, 1, #values, 1, {})
   end
 end
@@ -85,11 +103,19 @@ end
 --- the same one each time
 return function(methods, memo)
   add_accessors(methods, memo, "query", function(req)
-    return urlencoded.decode(req:query_string())
+    local query, err = req:query_string()
+    if not query then
+      return nil, err
+    end
+    return urlencoded.decode(query)
   end)
 
   add_accessors(methods, memo, "cookie", function(req)
-    return cookie.decode(req:header("cookie") or "")
+    local header, err = req:header("cookie")
+    if err then
+      return nil, err
+    end
+    return cookie.decode(header or "")
   end)
 
   --- The lines of the body, without their newlines; ends where `read_line`

@@ -13,7 +13,6 @@
 #include "core/params.h"
 #include "script/lua_request.h"
 
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -171,15 +170,14 @@ static int collect_error(lua_State *L)
     return 1;
 }
 
-/* Lua's memory of a stack overflow stays with the C heap otherwise. */
-static void give_back_stack(lua_State *L, struct slice text)
+/* A stack that overflowed is large, and so is what the C heap keeps of it. */
+static void note_overflow(lua_State *L, struct slice text)
 {
-    if (text.len < 14 ||
-        memmem(text.data, text.len, "stack overflow", 14) == NULL)
-        return;
-    task_running(L)->co_is_known = true; /* not to be used again */
-    lua_gc(L, LUA_GCCOLLECT, 0);
-    malloc_trim(0);
+    static const char what[] = "stack overflow";
+
+    if (text.len > 0 &&
+        memmem(text.data, text.len, what, sizeof(what) - 1) != NULL)
+        task_running(L)->has_overflowed = true;
 }
 
 /* Logs what collect_error left on top of the stack. */
@@ -195,7 +193,7 @@ static void log_error(lua_State *L, struct request *req)
         text.data = lua_tolstring(L, -2, &text.len);
         trace.data = lua_tolstring(L, -1, &trace.len);
         tell(script, req, text, trace);
-        give_back_stack(L, text);
+        note_overflow(L, text);
         lua_pop(L, 2);
         return;
     }

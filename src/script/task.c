@@ -8,6 +8,7 @@
 #include "script/compat.h"
 #include "script/handler.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -246,6 +247,7 @@ static void end(struct task *task)
 {
     struct script *script = task->script;
     struct request *req = task->req;
+    bool overflowed;
 
     task->state = TASK_ENDED;
     loop_unpost(&task->job);
@@ -260,14 +262,19 @@ static void end(struct task *task)
     task->req = NULL;
     list_remove(&task->link);
     script->task_count--;
-    if (task->co != NULL && !task->co_is_known &&
+    if (task->co != NULL && !task->co_is_known && !task->has_overflowed &&
         lua_gethook(task->co) == NULL && script->idle_count < KEEP_IDLE) {
         list_append(&script->idle, &task->link);
         script->idle_count++;
         return;
     }
+    overflowed = task->has_overflowed;
     drop_coroutine(task);
     free(task);
+    if (overflowed) {
+        lua_gc(script->L, LUA_GCCOLLECT, 0);
+        malloc_trim(0);
+    }
 }
 
 /* The coroutine cannot go on: closes what it has open.  Lua of the script may
@@ -360,7 +367,7 @@ struct task *task_new(struct script *script, lua_CFunction main,
     task->state = TASK_NEW;
     task->co = co;
     task->co_ref = co_ref;
-    task->co_is_known = false;
+    task->co_is_known = task->has_overflowed = false;
     task->main = main;
     task->req = req != NULL ? request_ref(req) : NULL;
     task->function = LUA_NOREF;

@@ -36,6 +36,7 @@ struct task {
 
     lua_State *co;    /* NULL: none yet */
     int co_ref;       /* anchors it */
+    bool has_overflowed; /* its stack did */
     bool co_is_known; /* the script has seen its coroutine: not used again */
 
     lua_CFunction main; /* what runs in it; gets the task as a light userdata */
