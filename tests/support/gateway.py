@@ -216,11 +216,17 @@ class Gateway:
         return self.child.poll() is None
 
     def wait_ready(self, timeout=DEADLINE):
-        """Until it accepts connections."""
+        """Until it serves: that the socket accepts says only that it listens.
+        It has answered us, or closed the connection of a peer that it does not
+        serve."""
         end = time.monotonic() + timeout
         while True:
             try:
-                fastcgi.connect(self.address, 1).close()
+                with fastcgi.Connection(self.address, timeout) as conn:
+                    conn.ask_values()
+                    conn.read_record()
+                    return
+            except (BrokenPipeError, ConnectionResetError):
                 return
             except OSError as error:
                 assert self.alive(), (f"the gateway ended with "
