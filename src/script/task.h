@@ -34,10 +34,10 @@ struct task {
     struct script *script;
     enum task_state state;
 
-    lua_State *co;    /* NULL: none yet */
-    int co_ref;       /* anchors it */
+    lua_State *co;       /* NULL: none yet */
+    int co_ref;          /* anchors it */
     bool has_overflowed; /* its stack did */
-    bool co_is_known; /* the script has seen its coroutine: not used again */
+    bool co_is_known;    /* the script has seen its coroutine: not used again */
 
     lua_CFunction main; /* what runs in it; gets the task as a light userdata */
     struct request *req; /* or NULL; one reference while the task lives */
