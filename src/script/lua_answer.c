@@ -270,37 +270,69 @@ static void flatten(lua_State *L, int index, char **at)
     lua_pop(L, 1);
 }
 
-/* Replaces the arguments from index 2 on by one string. */
-static void join_arguments(lua_State *L, size_t size)
+/* Replaces the arguments from index `first` to `last` by one string there. */
+static void join_arguments(lua_State *L, int first, int last, size_t size)
 {
-    int top = lua_gettop(L);
     luaL_Buffer buffer;
     char *at = luaL_buffinitsize(L, &buffer, size);
 
-    for (int i = 2; i <= top; i++)
+    for (int i = first; i <= last; i++)
         flatten(L, i, &at);
     luaL_pushresultsize(&buffer, size);
-    lua_replace(L, 2);
-    lua_settop(L, 2);
+    lua_replace(L, first);
 }
 
-/* The string at index 2, of which ctx bytes are written. */
+/* Makes every argument a string; small ones in a row become one.  A large
+ * string stays as it is: it is written from where it lies. */
+static void make_strings(lua_State *L)
+{
+    int top = lua_gettop(L), out = 2;
+
+    for (int i = 2, j; i <= top; i = j) {
+        size_t size = 0, next;
+
+        for (j = i; j <= top; j++) {
+            next = measure(L, j, j, 0);
+            if (j > i && size + next > SHORT_WRITE)
+                break;
+            size += next;
+        }
+        if (j > i + 1 || lua_type(L, i) != LUA_TSTRING)
+            join_arguments(L, i, j - 1, size);
+        lua_pushvalue(L, i);
+        lua_replace(L, out++);
+    }
+    lua_settop(L, out - 1);
+}
+
+/* Strings from index 2 on; ctx is how many bytes of those that are left are
+ * written.  What is written goes off the stack. */
 static int write_k(lua_State *L, int status, lua_KContext ctx)
 {
     struct request *req = lua_request_get(L);
-    struct slice rest;
-    enum response_result result;
+    enum response_result result = RESPONSE_OK;
+    size_t done = (size_t)ctx;
 
     (void)status;
     if (req == NULL)
         return lua_request_over(L);
-    rest.data = lua_tolstring(L, 2, &rest.len);
-    slice_take(&rest, (size_t)ctx);
-    result = response_write(req, &rest);
+    while (result == RESPONSE_OK && lua_gettop(L) > 1) {
+        struct slice rest;
+        size_t len;
+
+        rest.data = lua_tolstring(L, 2, &len);
+        rest.len = len;
+        slice_take(&rest, done);
+        result = response_write(req, &rest);
+        done = len - rest.len;
+        if (result == RESPONSE_OK) {
+            lua_remove(L, 2);
+            done = 0;
+        }
+    }
     if (result != RESPONSE_WAIT)
         return write_result(L, result);
-    return task_wait_request(
-        L, req, (lua_KContext)(lua_rawlen(L, 2) - rest.len), write_k);
+    return task_wait_request(L, req, (lua_KContext)done, write_k);
 }
 
 /* What nearly every call is: a few short strings.  They are joined on the C
@@ -336,16 +368,14 @@ static int l_write(lua_State *L)
     struct request *req = lua_request_get(L);
     int top = lua_gettop(L);
     enum response_result result;
-    size_t size = 0;
 
     if (req == NULL)
         return lua_request_over(L);
     if (write_short(L, req, top, &result))
         return write_result(L, result);
     for (int i = 2; i <= top; i++)
-        size += measure(L, i, i, 0);
-    if (top != 2 || lua_type(L, 2) != LUA_TSTRING)
-        join_arguments(L, size);
+        measure(L, i, i, 0); /* all are checked before the first byte */
+    make_strings(L);
     return write_k(L, LUA_OK, 0);
 }
 
@@ -378,7 +408,9 @@ static int l_write_err(lua_State *L)
         return lua_request_over(L);
     for (int i = 2; i <= top; i++)
         size += measure(L, i, i, 0);
-    join_arguments(L, size);
+    lua_settop(L, top > 1 ? top : 2);
+    join_arguments(L, 2, top, size);
+    lua_settop(L, 2);
     text.data = lua_tolstring(L, 2, &text.len);
     for (struct slice rest = text; rest.len > 0; slice_take(&rest, 1)) {
         const char *newline = slice_find(rest, '\n');
