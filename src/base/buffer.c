@@ -10,6 +10,8 @@ enum { FIRST_SIZE = 256 };
 
 void buffer_free(struct buffer *buf)
 {
+    if (buf->data == NULL)
+        return;
     free(buf->data);
     buf->data = NULL;
     buf->len = buf->cap = 0;

@@ -85,6 +85,9 @@ static void rewind_file(struct body *body, struct service *service)
 
 void body_free(struct body *body, struct service *service)
 {
+    body->dropped = true;
+    if (body->head == NULL && body->fd == -1)
+        return; /* nearly always */
     while (body->head != NULL)
         drop_front(body, service);
     body->in_memory = 0;
@@ -94,7 +97,6 @@ void body_free(struct body *body, struct service *service)
         close(body->fd);
         body->fd = -1;
     }
-    body->dropped = true;
 }
 
 static bool add_copy(struct body *body, struct service *service,

@@ -224,7 +224,9 @@ class Gateway:
             try:
                 with fastcgi.Connection(self.address, timeout) as conn:
                     conn.ask_values()
-                    conn.read_record()
+                    if conn.read_record() is not None:
+                        conn.shutdown()
+                        conn.expect_close()     # so that fds() is idle's
                     return
             except (BrokenPipeError, ConnectionResetError):
                 return
@@ -317,6 +319,8 @@ class Gateway:
         answer to a management record on a new connection."""
         with self.connect() as conn:
             conn.get_values()
+            conn.shutdown()
+            conn.expect_close()
 
     # what it uses
 
