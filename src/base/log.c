@@ -23,6 +23,7 @@ static struct {
     enum log_level level;
     unsigned worker;
     unsigned long dropped;
+    bool torn; /* the last entry was written in part */
 } log_state = { .fd = STDERR_FILENO, .level = LOG_LEVEL_NOTICE };
 
 static const struct {
@@ -55,6 +56,7 @@ int log_open(const char *target)
         openlog("fcgi-lua", LOG_PID | LOG_NDELAY, LOG_DAEMON);
     log_state.fd = fd;
     log_state.own = own;
+    log_state.torn = false;
     log_state.to_syslog = to_syslog;
     return 0;
 }
@@ -161,11 +163,15 @@ static bool write_piece(const char *data, size_t len)
     do
         n = write(log_state.fd, data, len);
     while (n == -1 && errno == EINTR);
+    if (n > 0)
+        log_state.torn = data[n - 1] != '\n';
     return n == (ssize_t)len;
 }
 
 static bool write_out(const char *data, size_t len)
 {
+    if (log_state.torn && !write_piece("\n", 1))
+        return false;
     while (len > 0) {
         size_t part = len < PIPE_BUF ? len : PIPE_BUF;
 

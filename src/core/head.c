@@ -203,6 +203,7 @@ static bool rebuild(struct slice raw, const struct found *found,
 {
     struct slice rest = raw, name, value, line;
     bool crlf, length_done = false;
+    size_t before = out->len;
 
     if (found->status != 0) {
         if (!put_line(out, slice_of("Status"), found->status_value))
@@ -223,6 +224,8 @@ static bool rebuild(struct slice raw, const struct found *found,
         if (!put_line(out, name, value))
             return false;
     }
+    if (out->len == before && !put(out, slice_of("Status: 200 OK\r\n")))
+        return false; /* an empty head is none */
     return put(out, slice_of("\r\n"));
 }
 

@@ -3,9 +3,9 @@
  *
  * Web servers disagree on everything that is not exact: bare LF, folded lines,
  * a Location without a status, 1xx, a Content-Length twice.  So a head leaves
- * the gateway only in the shape that all of them take: CRLF, a Status line
- * first, token names, no control bytes, nothing that is the web server's own
- * (Transfer-Encoding, Connection).
+ * the gateway only in the shape that all of them take: CRLF, token names, no
+ * control bytes, nothing that is the web server's own (Transfer-Encoding,
+ * Connection).
  *
  * SPDX-License-Identifier: MIT
  */

@@ -164,6 +164,8 @@ void request_drop_input(struct request *req)
 {
     body_drop(&req->body, req->service);
     body_drop(&req->data, req->service);
+    if (req->exchange != NULL) /* reading may go on */
+        req->exchange->ops->body_consumed(req->exchange);
 }
 
 static void refuse_body(struct request *req, const char *why)

@@ -149,7 +149,7 @@ static enum response_result send_built_head(struct request *req)
     if (response->reason.len > 0)
         n = snprintf(line, sizeof(line), "Status: %d %.*s\r\n", status,
                      (int)response->reason.len, response->reason.data);
-    else if (response->status != 0 || status != 200)
+    else if (response->status != 0 || status != 200 || response->head.len == 0)
         n = snprintf(line, sizeof(line), "Status: %d %s\r\n", status,
                      head_reason(status));
     buffer_init(&whole, RESPONSE_HEAD_MAX + sizeof(line));
@@ -276,7 +276,8 @@ static enum response_result begin(struct request *req, struct slice *bytes)
     if (!req->response.is_built)
         return collect_head(req, bytes);
     result = send_built_head(req);
-    buffer_free(&req->response.head);
+    if (result == RESPONSE_OK)
+        buffer_free(&req->response.head);
     return result;
 }
 

@@ -132,7 +132,8 @@ static void begin(struct fcgi_session *session, const char *body)
 ended:
     if (!keep_conn)
         session->closes = session->lingers = true;
-    if (session->closes && session->count == 0)
+    if (session->closes && session->count == 0 &&
+        session->wire.state == WIRE_OPEN)
         session->wire.state = WIRE_LINGER;
 }
 
@@ -200,8 +201,7 @@ static void abort_stream(struct fcgi_stream *stream)
 
     stream->stdin_ended = false; /* its body may still be on the way */
     if (req == NULL) {
-        fcgi_send_end(stream->session, stream->id, 0, FCGI_REQUEST_COMPLETE);
-        fcgi_stream_del(stream);
+        fcgi_stream_refuse(stream);
         return;
     }
     request_ref(req);
@@ -242,24 +242,38 @@ static void start_record(struct fcgi_session *session)
 {
     const struct fcgi_header *record = &session->record;
     bool is_management = record->id == 0;
+    const struct fcgi_stream *stream;
 
     session->target = is_management ? NULL : find(session, record->id);
-    if (record->version != FCGI_VERSION_1)
+    stream = session->target;
+    if (record->version != FCGI_VERSION_1) {
         protocol_error(session, "not FastCGI version 1");
-    else if (is_management && record->type >= FCGI_BEGIN_REQUEST &&
-             record->type <= FCGI_DATA)
-        protocol_error(session, "a request's record with id 0");
-    else if (record->type == FCGI_BEGIN_REQUEST && session->target != NULL)
-        protocol_error(session, "BEGIN_REQUEST of an active id");
-    else if (record->type == FCGI_BEGIN_REQUEST &&
-             record->length != FCGI_BEGIN_LEN)
-        protocol_error(session, "BEGIN_REQUEST of a wrong length");
-    else if (session->target != NULL && session->target->in_params &&
-             (record->type == FCGI_STDIN || record->type == FCGI_DATA))
-        protocol_error(session, "a body before the end of the parameters");
-    else if (session->target != NULL && !session->target->in_params &&
-             record->type == FCGI_PARAMS)
-        protocol_error(session, "parameters after their end");
+        return;
+    }
+    if (is_management) {
+        if (record->type >= FCGI_BEGIN_REQUEST && record->type <= FCGI_DATA)
+            protocol_error(session, "a request's record with id 0");
+        return;
+    }
+    switch (record->type) {
+    case FCGI_BEGIN_REQUEST:
+        if (stream != NULL)
+            protocol_error(session, "BEGIN_REQUEST of an active id");
+        else if (record->length != FCGI_BEGIN_LEN)
+            protocol_error(session, "BEGIN_REQUEST of a wrong length");
+        break;
+    case FCGI_PARAMS:
+        if (stream != NULL && !stream->in_params)
+            protocol_error(session, "parameters after their end");
+        break;
+    case FCGI_STDIN:
+    case FCGI_DATA:
+        if (stream != NULL && stream->in_params)
+            protocol_error(session, "a body before the end of the parameters");
+        break;
+    default:
+        break;
+    }
 }
 
 /* Content of the record, all that is left of it or a part. */
@@ -387,7 +401,8 @@ static void note_partial(struct fcgi_session *session)
     bool in_body = session->in_record && session->partial_len == 0 &&
                    (session->record.type == FCGI_STDIN ||
                     session->record.type == FCGI_DATA ||
-                    (session->target == NULL && session->record.id != 0));
+                    (session->target == NULL && session->record.id != 0 &&
+                     session->record.type != FCGI_BEGIN_REQUEST));
 
     if ((!session->in_record && session->partial_len == 0) || in_body)
         session->partial_since = 0;
@@ -399,7 +414,7 @@ static void feed(struct wire *wire, struct block *block, struct slice bytes)
 {
     struct fcgi_session *session = session_of(wire);
 
-    while (bytes.len > 0 && wire->state != WIRE_BROKEN) {
+    while (bytes.len > 0 && wire->state == WIRE_OPEN) {
         if (!session->in_record)
             feed_header(session, &bytes);
         else if (session->content_left > 0)

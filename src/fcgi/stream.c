@@ -88,6 +88,16 @@ void fcgi_send_record(struct fcgi_session *session, enum fcgi_type type,
     append(session, content);
 }
 
+/* The empty record that ends a stream. */
+static void send_stream_end(struct fcgi_session *session, enum fcgi_type type,
+                            uint16_t id)
+{
+    char *header = extend(session, FCGI_HEADER_LEN);
+
+    if (header != NULL)
+        fcgi_header_encode(header, type, id, 0);
+}
+
 void fcgi_send_end(struct fcgi_session *session, uint16_t id,
                    uint32_t app_status, enum fcgi_protocol_status status)
 {
@@ -160,8 +170,8 @@ static size_t room(struct exchange *exchange)
         return total < own ? total : own;
     }
     if (list_is_empty(&stream->waiting)) {
-        list_append(stream->turn_bytes == 0 ? &session->starved
-                                            : &session->waiting,
+        list_append(stream->turn_bytes < most ? &session->starved
+                                              : &session->waiting,
                     &stream->waiting);
         wire_changed(&session->wire); /* reading may have to go on */
     }
@@ -308,9 +318,9 @@ static void finish(struct exchange *exchange, uint32_t app_status,
 
     forget(stream);           /* a new BEGIN of this id may come at once */
     if (!stream->in_params) { /* spec 6.2: nothing before they are complete */
-        fcgi_send_record(session, FCGI_STDOUT, id, (struct slice){ 0 });
+        send_stream_end(session, FCGI_STDOUT, id);
         if (stream->err_used)
-            fcgi_send_record(session, FCGI_STDERR, id, (struct slice){ 0 });
+            send_stream_end(session, FCGI_STDERR, id);
     }
     fcgi_send_end(session, id, app_status, statuses[end]);
     pool_put(&session->service->streams, stream);
@@ -326,12 +336,16 @@ void fcgi_stream_refuse(struct fcgi_stream *stream)
                                "503 Service Unavailable\n";
     struct fcgi_session *session = stream->session;
     bool keep_conn = stream->keep_conn;
+    bool is_aborted = stream->in_params;
     uint16_t id = stream->id;
 
     fcgi_stream_del(stream);
-    fcgi_send_record(session, FCGI_STDOUT, id, slice_of(text));
-    fcgi_send_record(session, FCGI_STDOUT, id, (struct slice){ 0 });
-    fcgi_send_end(session, id, 0, FCGI_OVERLOADED);
+    if (!is_aborted) { /* spec 6.2: nothing before they are complete */
+        fcgi_send_record(session, FCGI_STDOUT, id, slice_of(text));
+        send_stream_end(session, FCGI_STDOUT, id);
+    }
+    fcgi_send_end(session, id, 0,
+                  is_aborted ? FCGI_REQUEST_COMPLETE : FCGI_OVERLOADED);
     note_end(session, keep_conn, true);
 }
 

@@ -88,7 +88,8 @@ void fcgi_send_record(struct fcgi_session *session, enum fcgi_type type,
 void fcgi_send_end(struct fcgi_session *session, uint16_t id,
                    uint32_t app_status, enum fcgi_protocol_status status);
 
-/* Answers a refused stream whose PARAMS have ended, and frees it. */
+/* Answers a refused stream whose PARAMS have ended, or ends one that was
+ * aborted before; frees it. */
 void fcgi_stream_refuse(struct fcgi_stream *stream);
 
 /* Output has left the session: whose turn is it? */

@@ -193,10 +193,9 @@ void loop_timer_start(struct loop *loop, struct loop_timer *timer,
     ev_timer_start(loop->ev, watcher);
 }
 
-void loop_timer_stop(struct loop_timer *timer)
+void loop_timer_cancel(struct loop_timer *timer)
 {
-    if (loop_timer_is_running(timer))
-        ev_timer_stop(timer->loop->ev, timer_of(timer));
+    ev_timer_stop(timer->loop->ev, timer_of(timer)); /* no-op for others */
 }
 
 bool loop_timer_is_running(const struct loop_timer *timer)

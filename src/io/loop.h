@@ -65,7 +65,14 @@ void loop_unpost(struct loop_job *job);
  * timer that is running starts anew. */
 void loop_timer_start(struct loop *loop, struct loop_timer *timer,
                       double seconds, void (*fire)(struct loop_timer *timer));
-void loop_timer_stop(struct loop_timer *timer);
 bool loop_timer_is_running(const struct loop_timer *timer);
+void loop_timer_cancel(struct loop_timer *timer);
+
+/* Stops a timer, also one that never ran. */
+static inline void loop_timer_stop(struct loop_timer *timer)
+{
+    if (timer->loop != NULL)
+        loop_timer_cancel(timer);
+}
 
 #endif

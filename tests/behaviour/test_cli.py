@@ -227,7 +227,7 @@ def test_timeout_units(lua_with, text):
 
 
 def test_memory_limit_0_is_none(lua_with):
-    lua = lua_with("--memory-limit=0")
+    lua = lua_with("--memory-limit=0", "--block-limit=60")
     assert lua("return 200, {}, '' .. #('x'):rep(1 << 20):rep(520)"
                ).text == str(520 << 20)
 

@@ -176,6 +176,7 @@ class Gateway:
             except BaseException:
                 self.end()
                 print(self.log())
+                shutil.rmtree(self.folder, ignore_errors=True)
                 raise
 
     def _place(self, script, name):
