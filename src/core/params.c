@@ -58,22 +58,6 @@ static inline struct short_pairs all_pairs(struct slice params)
     return (struct short_pairs){ at, at + params.len };
 }
 
-/* Passes over those whose name has not len bytes, as long as no pair can run
- * past the end: so there is nothing to check. */
-static inline void skip_others(struct short_pairs *pairs, size_t len)
-{
-    const char *at = pairs->at;
-
-    while (pairs->end - at >= 2 + 127 + 127) {
-        size_t n = (uint8_t)at[0], v = (uint8_t)at[1];
-
-        if (((n | v) & 0x80) != 0 || n == len)
-            break;
-        at += 2 + n + v;
-    }
-    pairs->at = at;
-}
-
 static inline bool next_short(struct short_pairs *pairs, const char **name,
                               size_t *name_len, size_t *value_len)
 {
@@ -101,9 +85,7 @@ bool params_find(struct slice params, struct slice name, struct slice *value)
     size_t len, value_len;
 
     for (;;) {
-        skip_others(&pairs, name.len);
         while (next_short(&pairs, &at, &len, &value_len)) {
-            skip_others(&pairs, name.len);
             if (len == name.len && memcmp(at, name.data, len) == 0) {
                 *value = (struct slice){ at + len, value_len };
                 return true;
@@ -130,9 +112,7 @@ bool params_scan(struct slice params, size_t len,
     enum params_status status;
 
     for (;;) {
-        skip_others(&pairs, len);
         while (next_short(&pairs, &at, &name_len, &value_len)) {
-            skip_others(&pairs, len);
             if (name_len == len)
                 found(arg, (struct slice){ at, len },
                       (struct slice){ at + len, value_len });

@@ -310,7 +310,7 @@ enum response_result response_write(struct request *req, struct slice *bytes)
             response->body_bytes += part.len;
             req->exchange->ops->body(req->exchange, part);
         } else {
-            slice_take(bytes, bytes->len);
+            response->dropped += slice_take(bytes, bytes->len).len;
         }
         result = may_write(req); /* no memory ends a connection */
     }

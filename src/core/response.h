@@ -35,6 +35,7 @@ struct response {
     struct buffer head; /* bytes from the script, or lines that were set */
     struct buffer reason;
     uint64_t body_bytes; /* sent */
+    size_t dropped;      /* bytes, since the writer last paused */
 };
 
 enum response_result {

@@ -64,6 +64,7 @@ struct service {
 
     struct service_head last_head;
 
+    unsigned serving; /* in the hands of the script, ended or not */
     unsigned active;  /* requests begun and not ended */
     uint64_t spooled; /* bytes of bodies on disk */
     uint64_t serial;  /* of the last request */

@@ -107,7 +107,8 @@ static void begin(struct fcgi_session *session, const char *body)
     bool keep_conn = (fcgi_begin_flags(body) & FCGI_FLAG_KEEP_CONN) != 0;
     uint16_t id = session->record.id;
     bool known = role >= REQUEST_RESPONDER && role <= REQUEST_FILTER;
-    bool full = service->active >= service->limits.max_reqs;
+    bool full = service->active >= service->limits.max_reqs ||
+                service->serving >= service->limits.max_reqs;
     struct fcgi_stream *stream = NULL;
 
     if (!known || !service->ops->serves(service, (enum request_role)role)) {
@@ -177,10 +178,11 @@ static void end_params(struct fcgi_stream *stream)
 }
 
 /* Must the connection be read although this body is over its window? */
-static bool must_read(const struct fcgi_session *session,
-                      const struct body *body)
+static bool must_read(const struct fcgi_stream *stream, const struct body *body)
 {
-    return session->count > 1 || body->want_all || fcgi_is_blocked(session);
+    return stream->session->count > 1 || body->want_all ||
+           fcgi_is_blocked(stream->session) ||
+           fcgi_stream_awaits_data(stream, body);
 }
 
 static void add_input(struct fcgi_session *session, struct fcgi_stream *stream,
@@ -188,7 +190,7 @@ static void add_input(struct fcgi_session *session, struct fcgi_stream *stream,
                       struct slice bytes)
 {
     size_t window = body->want_all ? BODY_WINDOW_ALL : BODY_WINDOW;
-    bool to_file = body->in_memory >= window && must_read(session, body);
+    bool to_file = body->in_memory >= window && must_read(stream, body);
 
     request_input(stream->req, body, block, bytes, to_file);
     if (session->target == stream) /* not answered with 413 just now */

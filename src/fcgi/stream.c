@@ -234,7 +234,8 @@ void fcgi_stream_note_body(struct fcgi_stream *stream, struct body *body)
     bool stops =
         body->stopped ? available > BODY_WINDOW / 2 : available >= BODY_WINDOW;
 
-    if (body->want_all || body->ended || body->dropped)
+    if (body->want_all || body->ended || body->dropped ||
+        fcgi_stream_awaits_data(stream, body))
         stops = false;
     if (stops == body->stopped)
         return;

@@ -98,6 +98,17 @@ void fcgi_stream_turns(struct fcgi_session *session);
 /* Notes whether a body wants reading to stop, after it has changed. */
 void fcgi_stream_note_body(struct fcgi_stream *stream, struct body *body);
 
+/* A filter's STDIN stands before its DATA (spec 6.4), which the handler may be
+ * waiting for: the one must not hold up the other. */
+static inline bool fcgi_stream_awaits_data(const struct fcgi_stream *stream,
+                                           const struct body *body)
+{
+    const struct request *req = stream->req;
+
+    return req->role == REQUEST_FILTER && body == &req->body &&
+           !req->data.ended;
+}
+
 /* Are there writers that wait for the peer to read? */
 static inline bool fcgi_is_blocked(const struct fcgi_session *session)
 {

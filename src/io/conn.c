@@ -51,6 +51,7 @@ struct conn {
     struct ev_io reader, writer;
     struct ev_timer timer;
     double last_read, last_write;
+    double read_since; /* when reading went on after a pause */
     double linger_until;
     double timer_at;
     uint64_t lingered; /* bytes dropped */
@@ -162,8 +163,8 @@ static double deadline(const struct conn *conn)
         return conn->linger_until;
     if (wire->out.len > 0)
         at = conn->last_write + limits->write_timeout;
-    if (owed > 0)
-        at = fmin(at, owed + limits->header_timeout);
+    if (owed > 0 && list_is_empty(&conn->paused)) /* we are not reading else */
+        at = fmin(at, fmax(owed, conn->read_since) + limits->header_timeout);
     else if (wire->out.len == 0 && !wire->ops->is_busy(wire))
         at = fmin(at, fmax(conn->last_read, conn->last_write) +
                           limits->idle_timeout);
@@ -184,11 +185,14 @@ static void arm_timer(struct conn *conn, double at)
 static void on_timer(struct ev_loop *ev, struct ev_timer *watcher, int events)
 {
     struct conn *conn = watcher->data;
-    double at = deadline(conn);
+    double at;
 
     (void)ev;
     (void)events;
     conn->timer_at = INFINITY;
+    if (!conn->got_eof && list_is_empty(&conn->paused))
+        conn_read(conn); /* it may have come while the loop was busy */
+    at = deadline(conn);
     if (at > conn->conns->loop->now) {
         if (at < INFINITY)
             arm_timer(conn, at);
@@ -239,6 +243,8 @@ static void set_reading(struct conn *conn, bool on)
     struct ev_loop *ev = conns->loop->ev;
 
     if (on) {
+        if (!list_is_empty(&conn->paused))
+            conn->read_since = conns->loop->now;
         list_remove(&conn->paused);
         ev_io_start(ev, &conn->reader);
         return;

@@ -230,6 +230,19 @@ static int read_peers(struct program *program)
                 (int)junk.len, junk.data);
 }
 
+/* A stop that comes while the sockets are being opened waits until the worker
+ * can hear it, which unblocks the signals: else the socket files would stay. */
+static void hold_stop_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGQUIT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 /* --- from start to end ---------------------------------------------------- */
 
 static int serve(struct program *program)
@@ -239,6 +252,7 @@ static int serve(struct program *program)
     double grace = options->grace;
     int status = read_peers(program);
 
+    hold_stop_signals();
     if (status == EX_OK)
         status = open_sockets(program);
     if (status != EX_OK)
@@ -300,6 +314,11 @@ static int run(struct program *program, int argc, char **argv)
     return serve(program);
 }
 
+static void ignore(int signo)
+{
+    (void)signo;
+}
+
 int main(int argc, char **argv)
 {
     struct program program = { .script = NULL };
@@ -308,7 +327,7 @@ int main(int argc, char **argv)
     if (fds_open_missing() == -1 || fds_cloexec_above(2) == -1)
         return EX_OSERR; /* there may be nowhere to say so */
     fds_raise_limit(); /* as far as it goes; the worker says what is missing */
-    signal(SIGPIPE, SIG_IGN);
+    signal(SIGPIPE, ignore); /* not SIG_IGN, which programs inherit */
     status = run(&program, argc, argv);
     script_del(program.script);
     listen_close(&program.listening);

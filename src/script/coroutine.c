@@ -9,7 +9,6 @@
  */
 #include "script/coroutine.h"
 
-#include "script/compat.h"
 #include "script/task.h"
 
 static lua_State *check_coroutine(lua_State *L)
@@ -20,14 +19,15 @@ static lua_State *check_coroutine(lua_State *L)
     return co;
 }
 
-/* Is it being resumed: running, or waiting for one that it resumed? */
+/* Is it being resumed: running, or waiting for one that it resumed?  The main
+ * thread, which a script can get hold of while it is loaded, always is. */
 static bool is_in_use(lua_State *L, lua_State *co)
 {
     for (struct frame *frame = script_of(L)->watchdog.frames; frame != NULL;
          frame = frame->outer)
         if (frame->L == co)
             return true;
-    return task_is_waiting(co);
+    return co == script_of(L)->L || task_is_waiting(co);
 }
 
 static bool is_dead(lua_State *co)
@@ -130,8 +130,9 @@ static int l_resume(lua_State *L)
 {
     lua_State *co = check_coroutine(L);
     int nresults = 0;
+    enum outcome outcome = start(L, co, &nresults); /* sets nresults first */
 
-    return resume_result(L, start(L, co, &nresults), nresults);
+    return resume_result(L, outcome, nresults);
 }
 
 /* As the stock one: an error closes the coroutine and gets its position. */
@@ -140,7 +141,7 @@ static int raise_from(lua_State *L, lua_State *co)
     int status = lua_status(co);
 
     if (status != LUA_OK && status != LUA_YIELD) {
-        compat_closethread(co, L); /* closes its to-be-closed variables */
+        task_close_thread(co, L); /* closes its to-be-closed variables */
         if (lua_gettop(co) > 0) {
             lua_pop(L, 1);
             lua_xmove(co, L, 1); /* an error in those takes its place */
@@ -182,10 +183,12 @@ static int wrapped(lua_State *L)
 {
     lua_State *co = lua_tothread(L, lua_upvalueindex(1));
     int nresults = 0;
+    enum outcome outcome;
 
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1); /* as resume has it */
-    return wrap_result(L, co, start(L, co, &nresults), nresults);
+    outcome = start(L, co, &nresults);
+    return wrap_result(L, co, outcome, nresults);
 }
 
 static int l_create(lua_State *L)
@@ -226,7 +229,7 @@ static int l_close(lua_State *L)
     if (co == L || is_in_use(L, co))
         return luaL_error(L, "cannot close a %s coroutine",
                           co == L ? "running" : "normal");
-    if (compat_closethread(co, L) == LUA_OK) {
+    if (task_close_thread(co, L) == LUA_OK) {
         lua_pushboolean(L, 1);
         return 1;
     }

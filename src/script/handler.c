@@ -18,6 +18,9 @@
 
 enum { ERROR_TEXT_MAX = 8192 }; /* of an error and its traceback, in logs */
 
+/* Of a traceback: from how many on it is cut, and to how many. */
+enum { DEEP_LEVELS = 200, SHOWN_LEVELS = 20 };
+
 /* The stack of a handler's coroutine. */
 enum { AT_TASK = 1, AT_REQUEST, AT_MESSAGES };
 
@@ -74,12 +77,15 @@ static void log_for(enum log_level level, struct request *req,
     id = handler_request_id(req, buffer);
     if (text.len > ERROR_TEXT_MAX / 2)
         text.len = ERROR_TEXT_MAX / 2;
-    n = snprintf(
-        line, sizeof(line), "%.*s (%.*s %.*s, %.*s, req %.*s)", (int)text.len,
-        text.data, (int)(method.len < 32 ? method.len : 32), method.data,
-        (int)(uri.len < uri_max ? uri.len : uri_max), uri.data,
-        (int)(peer.len < 64 ? peer.len : 64), peer.data, (int)id.len, id.data);
-    log_text(level, (struct slice){ line, (size_t)n }, detail);
+    if (text.len > 0)
+        memcpy(line, text.data, text.len); /* it may have NULs */
+    n = snprintf(line + text.len, sizeof(line) - text.len,
+                 " (%.*s %.*s, %.*s, req %.*s)",
+                 (int)(method.len < 32 ? method.len : 32), method.data,
+                 (int)(uri.len < uri_max ? uri.len : uri_max), uri.data,
+                 (int)(peer.len < 64 ? peer.len : 64), peer.data, (int)id.len,
+                 id.data);
+    log_text(level, (struct slice){ line, text.len + (size_t)n }, detail);
 }
 
 void handler_log(enum log_level level, struct request *req, struct slice text,
@@ -147,7 +153,34 @@ static void push_error_text(lua_State *L, int index)
     }
 }
 
-/* The message handler: keeps the error, its text and its traceback. */
+/* A traceback of the levels that called; luaL_traceback looks for the last
+ * one first, which takes half a second where a stack has overflowed. */
+static void push_traceback(lua_State *L)
+{
+    luaL_Buffer text;
+    lua_Debug ar;
+
+    if (!lua_getstack(L, DEEP_LEVELS, &ar)) {
+        luaL_traceback(L, L, NULL, 1);
+        return;
+    }
+    luaL_buffinit(L, &text);
+    luaL_addstring(&text, "stack traceback:");
+    for (int level = 1; level <= SHOWN_LEVELS; level++) {
+        if (!lua_getstack(L, level, &ar) || !lua_getinfo(L, "Sln", &ar))
+            break;
+        lua_pushfstring(L, "\n\t%s:%d: in %s %s", ar.short_src, ar.currentline,
+                        *ar.namewhat != 0 ? ar.namewhat : "?",
+                        ar.name != NULL ? ar.name : "?");
+        luaL_addvalue(&text);
+    }
+    luaL_addstring(&text, "\n\t...\t(more levels)");
+    luaL_pushresult(&text);
+}
+
+/* The message handler: keeps the error, its text and its traceback beside the
+ * stack, and leaves the error itself as it is: to-be-closed variables see it.
+ */
 static int collect_error(lua_State *L)
 {
     size_t len;
@@ -165,9 +198,30 @@ static int collect_error(lua_State *L)
         lua_replace(L, -2);
     }
     lua_rawseti(L, 2, 2);
-    luaL_traceback(L, L, NULL, 1);
+    push_traceback(L);
     lua_rawseti(L, 2, 3);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, task_running(L));
     return 1;
+}
+
+/* Replaces the error on top of the stack by what collect_error kept of it. */
+static void take_details(lua_State *L)
+{
+    struct task *task = task_running(L);
+
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, task) == LUA_TTABLE) {
+        lua_rawgeti(L, -1, 1);
+        if (lua_rawequal(L, -1, -3)) {
+            lua_pop(L, 1);
+            lua_replace(L, -2);
+        } else {
+            lua_pop(L, 2);
+        }
+    } else {
+        lua_pop(L, 1);
+    }
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, task);
 }
 
 /* A stack that overflowed is large, and so is what the C heap keeps of it. */
@@ -238,6 +292,7 @@ static int failed(lua_State *L, int status, struct request *req)
         response_fail(req, cancelled_status(reason));
         return 0;
     }
+    take_details(L);
     if (status == LUA_ERRMEM || !lua_istable(L, -1) ||
         script->hooks[HOOK_ERROR] == LUA_NOREF) {
         log_error(L, req);
@@ -263,6 +318,7 @@ static int answered(lua_State *L, int status, lua_KContext ctx)
     if (status != LUA_OK && status != LUA_YIELD) {
         if (ctx == 0)
             return failed(L, status, req);
+        take_details(L);
         log_error(L, req); /* an error in the answer of on_error */
         answer_error(req);
         return 0;
@@ -282,13 +338,16 @@ static int returned(lua_State *L, struct request *req, lua_KContext ctx)
                  req->response.is_built || req->is_ended;
     int status;
 
-    if (authorizes && begun && !lua_isinteger(L, first))
+    if (authorizes && begun && lua_type(L, first) != LUA_TNUMBER)
         authorizes = false; /* it has answered by itself */
-    if (!authorizes && !lua_isinteger(L, first)) {
-        if (ctx == 0)
+    if (!authorizes && lua_type(L, first) != LUA_TNUMBER) {
+        if (ctx == 0 || req->is_ended) {
             response_finish(req, 0);
-        else
-            answer_error(req);
+            return 0;
+        }
+        lua_settop(L, first - 1); /* on_error did nothing: as without it */
+        log_error(L, req);
+        answer_error(req);
         return 0;
     }
     if (req->is_aborted)
@@ -321,6 +380,7 @@ static int on_error_done(lua_State *L, int status, lua_KContext ctx)
         return returned(L, task->req, ctx);
     }
     /* on_error itself failed: tell of both, its error lies on the first. */
+    take_details(L);
     log_error(L, task->req);
     lua_pop(L, 1);
     log_error(L, task->req);
@@ -397,6 +457,7 @@ void handler_ended(struct task *task, struct request *req)
     }
     if (req->handler == task) {
         req->handler = NULL;
+        req->service->serving--;
         request_drop_input(req);
     }
     request_unref(req);
@@ -416,10 +477,12 @@ static void ready(struct service *service, struct request *req)
     struct script *script = service->owner;
     struct task *task = task_new(script, handler_main, req);
 
-    if (task == NULL)
+    if (task == NULL) {
         response_fail(req, 503);
-    else
-        req->handler = task;
+        return;
+    }
+    req->handler = task;
+    service->serving++;
 }
 
 static void aborted(struct service *service, struct request *req)

@@ -13,7 +13,8 @@
 
 enum {
     LIST_DEPTH = 64, /* of lists in lists */
-    SHORT_WRITE = 2048
+    SHORT_WRITE = 2048,
+    DROPPED_PAUSE = 256 * 1024
 };
 
 /* --- the head ------------------------------------------------------------- */
@@ -252,19 +253,22 @@ static size_t measure(lua_State *L, int index, int argument, int depth)
     return size;
 }
 
-/* Copies what measure measured to *at. */
-static void flatten(lua_State *L, int index, char **at)
+/* Copies what measure measured to *at; a finalizer that runs meanwhile may
+ * have made the list longer. */
+static void flatten(lua_State *L, int index, char **at, const char *end)
 {
     if (lua_type(L, index) != LUA_TTABLE) {
         struct slice text = text_at(L, index);
 
+        if (text.len > (size_t)(end - *at))
+            luaL_error(L, "a list that is written was changed");
         memcpy(*at, text.data, text.len);
         *at += text.len;
         lua_pop(L, 1);
         return;
     }
     for (lua_Integer i = 1; lua_rawgeti(L, index, i) != LUA_TNIL; i++) {
-        flatten(L, lua_gettop(L), at);
+        flatten(L, lua_gettop(L), at, end);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -274,11 +278,11 @@ static void flatten(lua_State *L, int index, char **at)
 static void join_arguments(lua_State *L, int first, int last, size_t size)
 {
     luaL_Buffer buffer;
-    char *at = luaL_buffinitsize(L, &buffer, size);
+    char *start = luaL_buffinitsize(L, &buffer, size), *at = start;
 
     for (int i = first; i <= last; i++)
-        flatten(L, i, &at);
-    luaL_pushresultsize(&buffer, size);
+        flatten(L, i, &at, start + size);
+    luaL_pushresultsize(&buffer, (size_t)(at - start));
     lua_replace(L, first);
 }
 
@@ -303,6 +307,27 @@ static void make_strings(lua_State *L)
         lua_replace(L, out++);
     }
     lua_settop(L, out - 1);
+}
+
+static int paused_k(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    (void)ctx;
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* Bytes that are thrown away never fill anything: a handler that writes without
+ * end to a HEAD request must let others in all the same. */
+static int end_write(lua_State *L, struct request *req,
+                     enum response_result result)
+{
+    if (result == RESPONSE_OK && req->response.dropped >= DROPPED_PAUSE &&
+        lua_isyieldable(L)) {
+        req->response.dropped = 0;
+        return task_sleep(L, 0, paused_k);
+    }
+    return write_result(L, result);
 }
 
 /* Strings from index 2 on; ctx is how many bytes of those that are left are
@@ -331,7 +356,7 @@ static int write_k(lua_State *L, int status, lua_KContext ctx)
         }
     }
     if (result != RESPONSE_WAIT)
-        return write_result(L, result);
+        return end_write(L, req, result);
     return task_wait_request(L, req, (lua_KContext)done, write_k);
 }
 
@@ -372,7 +397,7 @@ static int l_write(lua_State *L)
     if (req == NULL)
         return lua_request_over(L);
     if (write_short(L, req, top, &result))
-        return write_result(L, result);
+        return end_write(L, req, result);
     for (int i = 2; i <= top; i++)
         measure(L, i, i, 0); /* all are checked before the first byte */
     make_strings(L);

@@ -13,16 +13,6 @@
 #include <math.h>
 #include <stdio.h>
 
-static void undo_sleep(struct task *task)
-{
-    loop_timer_stop(&task->timer);
-}
-
-static void slept(struct loop_timer *timer)
-{
-    task_wake(list_entry(timer, struct task, timer));
-}
-
 static int sleep_k(lua_State *L, int status, lua_KContext ctx)
 {
     (void)L;
@@ -35,13 +25,10 @@ static int sleep_k(lua_State *L, int status, lua_KContext ctx)
 static int l_sleep(lua_State *L)
 {
     lua_Number seconds = luaL_checknumber(L, 1);
-    struct task *task;
 
     luaL_argcheck(L, seconds >= 0 && isfinite(seconds), 1,
                   "not a number of seconds");
-    task = task_begin_wait(L);
-    loop_timer_start(script_of(L)->loop, &task->timer, seconds, slept);
-    return task_yield(L, undo_sleep, 0, sleep_k);
+    return task_sleep(L, seconds, sleep_k);
 }
 
 /* fcgi.now() -> seconds of a clock that never goes back */

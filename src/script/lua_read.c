@@ -87,6 +87,16 @@ static void want_all(struct request *req, struct body *body)
         req->exchange->ops->body_consumed(req->exchange);
 }
 
+/* A line that a cancelled read_line had begun comes first. */
+static bool push_line_begun(lua_State *L, struct lua_request *self)
+{
+    if (self->line.len == 0)
+        return false;
+    lua_pushlstring(L, self->line.data, self->line.len);
+    self->line.len = 0;
+    return true;
+}
+
 /* req:read(): all the rest. */
 static int read_rest_k(lua_State *L, int status, lua_KContext ctx)
 {
@@ -94,6 +104,7 @@ static int read_rest_k(lua_State *L, int status, lua_KContext ctx)
     struct body *body;
     enum request_status result;
     uint64_t size;
+    bool began;
 
     (void)status;
     if (req == NULL)
@@ -104,11 +115,16 @@ static int read_rest_k(lua_State *L, int status, lua_KContext ctx)
         want_all(req, body);
         return task_wait_request(L, req, ctx, read_rest_k);
     }
+    began = ctx == 0 && push_line_begun(L, lua_request_check(L));
     if (size == 0)
-        return push_nothing(L, result == REQUEST_DATA ? REQUEST_EOF : result);
-    return push_whole(L, req, body, (size_t)size)
-               ? 1
-               : push_nothing(L, REQUEST_ABORTED);
+        return began ? 1
+                     : push_nothing(L, result == REQUEST_DATA ? REQUEST_EOF
+                                                              : result);
+    if (!push_whole(L, req, body, (size_t)size))
+        return push_nothing(L, REQUEST_ABORTED);
+    if (began)
+        lua_concat(L, 2);
+    return 1;
 }
 
 /* req:read(n), n at index 2: what there is. */
@@ -146,14 +162,18 @@ static int start_read(lua_State *L, lua_KContext which)
     return read_some_k(L, LUA_OK, which);
 }
 
-/* A line that a cancelled read_line had begun comes first. */
-static bool push_line_begun(lua_State *L, struct lua_request *self)
+/* The same for read(n). */
+static int push_some_of_line(lua_State *L, struct lua_request *self)
 {
-    if (self->line.len == 0)
-        return false;
-    lua_pushlstring(L, self->line.data, self->line.len);
-    self->line.len = 0;
-    return true;
+    lua_Integer max = luaL_checkinteger(L, 2);
+    struct slice rest = buffer_slice(&self->line), part;
+
+    luaL_argcheck(L, max > 0, 2, "must be positive");
+    part = slice_take(&rest, (size_t)max);
+    lua_pushlstring(L, part.data, part.len);
+    memmove(self->line.data, rest.data, rest.len);
+    self->line.len = rest.len;
+    return 1;
 }
 
 /* req:read([n]) -> string | nil at the end | nil, "aborted" */
@@ -163,7 +183,9 @@ static int l_read(lua_State *L)
 
     if (self == NULL)
         return lua_request_over(L);
-    return push_line_begun(L, self) ? 1 : start_read(L, 0);
+    if (self->line.len > 0 && !lua_isnoneornil(L, 2))
+        return push_some_of_line(L, self);
+    return start_read(L, 0);
 }
 
 /* req:data([n]): the DATA stream of a filter. */
@@ -237,6 +259,8 @@ static int body_k(lua_State *L, int status, lua_KContext ctx)
     (void)status;
     if (req == NULL)
         return lua_request_over(L);
+    if (req->body.dropped && !req->is_ended) /* it was asked for before */
+        return push_nothing(L, REQUEST_TOO_LARGE);
     result = request_peek_all(req, &req->body, (uint64_t)ctx, &size);
     if (result == REQUEST_WAIT) {
         want_all(req, &req->body);

@@ -19,7 +19,8 @@ void *memory_alloc(void *ud, void *ptr, size_t old_size, size_t new_size)
         return NULL;
     }
     if (new_size > old_size && memory->limit > 0 &&
-        new_size - old_size > memory->limit - memory->used)
+        (memory->used > memory->limit ||
+         new_size - old_size > memory->limit - memory->used))
         return NULL;
     block = realloc(ptr, new_size);
     if (block != NULL)

@@ -103,6 +103,18 @@ static void seed_random(lua_State *L)
     lua_pop(L, 1);
 }
 
+/* Classes that would be made when first needed: if memory ran out between
+ * their making and their filling they would stay empty for ever. */
+static void make_classes(lua_State *L)
+{
+    luaL_Buffer buffer;
+
+    task_push_cancelled(L, "");
+    luaL_buffinitsize(L, &buffer, LUAL_BUFFERSIZE + 1); /* makes its box */
+    luaL_pushresultsize(&buffer, 0);
+    lua_pop(L, 2);
+}
+
 static int open_state(lua_State *L)
 {
     struct script *script = script_of(L);
@@ -114,6 +126,7 @@ static int open_state(lua_State *L)
     set_paths(L, script->config);
     lua_fcgi_open(L);
     lua_request_open(L);
+    make_classes(L);
     return 0;
 }
 
@@ -249,6 +262,9 @@ static int find_settings(lua_State *L)
                 return luaL_error(L, "%s: abort can only be \"cancel\"",
                                   script->name);
             script->abort_cancels = true;
+        } else if (!is_hook && lua_isfunction(L, 4)) {
+            return luaL_error(L, "%s: this version knows no hook %s",
+                              script->name, name);
         } else if (!is_hook) {
             lua_pushvalue(L, 3);
             lua_pushvalue(L, 4);

@@ -117,18 +117,21 @@ struct task *task_begin_wait(lua_State *L)
 {
     struct script *script = script_of(L);
     struct task *task = script->running;
+    bool can_wait =
+        lua_isyieldable(L); /* under coroutine.close it is no frame */
 
     if (task == NULL)
         return (void)luaL_error(L, "cannot wait here: no request is being "
                                    "served"),
                NULL;
-    for (struct frame *frame = script->watchdog.frames; frame != NULL;
-         frame = frame->outer)
-        if (!lua_isyieldable(frame->L))
-            return (void)luaL_error(L, "cannot wait here: a C function that "
-                                       "cannot be left (table.sort, gsub, a "
-                                       "metamethod of C) is being called"),
-                   NULL;
+    for (struct frame *frame = script->watchdog.frames;
+         can_wait && frame != NULL; frame = frame->outer)
+        can_wait = lua_isyieldable(frame->L);
+    if (!can_wait)
+        return (void)luaL_error(L, "cannot wait here: a C function that "
+                                   "cannot be left (table.sort, gsub, a "
+                                   "metamethod of C) is being called"),
+               NULL;
     if (task->cancel_pending || task->out_of_patience) {
         if (task->out_of_patience)
             task->refused_waits++;
@@ -174,11 +177,30 @@ static void undo_request(struct task *task)
     list_remove(&task->waiter.link);
 }
 
+static void undo_sleep(struct task *task)
+{
+    loop_timer_stop(&task->timer);
+}
+
+static void slept(struct loop_timer *timer)
+{
+    task_wake(list_entry(timer, struct task, timer));
+}
+
+int task_sleep(lua_State *L, double seconds, lua_KFunction k)
+{
+    struct task *task = task_begin_wait(L);
+
+    loop_timer_start(task->script->loop, &task->timer, seconds, slept);
+    return task_yield(L, undo_sleep, 0, k);
+}
+
 int task_wait_request(lua_State *L, struct request *req, lua_KContext ctx,
                       lua_KFunction k)
 {
     struct task *task = task_begin_wait(L);
 
+    list_remove(&task->waiter.link);
     request_wait(req, &task->waiter);
     return task_yield(L, undo_request, ctx, k);
 }
@@ -194,6 +216,19 @@ int task_resume(lua_State *co, lua_State *from, int nargs, int *nresults)
     atomic_signal_fence(memory_order_release); /* the watchdog may look now */
     script->watchdog.frames = &frame;
     status = lua_resume(co, from, nargs, nresults);
+    script->watchdog.frames = frame.outer;
+    return status;
+}
+
+int task_close_thread(lua_State *co, lua_State *from)
+{
+    struct script *script = script_of(from);
+    struct frame frame = { co, script->watchdog.frames };
+    int status;
+
+    atomic_signal_fence(memory_order_release);
+    script->watchdog.frames = &frame; /* Lua of the script may run */
+    status = compat_closethread(co, from);
     script->watchdog.frames = frame.outer;
     return status;
 }
@@ -282,16 +317,30 @@ static void end(struct task *task)
 static void close_coroutine(struct task *task)
 {
     struct script *script = task->script;
-    struct frame frame = { task->co, NULL };
 
     if (task->co == NULL)
         return;
     watchdog_enter(&script->watchdog);
-    script->watchdog.frames = &frame;
-    compat_closethread(task->co, script->L);
-    script->watchdog.frames = NULL;
+    task_close_thread(task->co, script->L);
     watchdog_leave(&script->watchdog, task->co);
     task->co_is_known = true; /* its stack may have grown */
+}
+
+/* The error on top of a dead coroutine; NULL for a cancellation, which is no
+ * fault of the script. */
+static const char *error_text(lua_State *co)
+{
+    if (task_cancelled_reason(co, -1) != NULL)
+        return NULL;
+    return lua_type(co, -1) == LUA_TSTRING ? lua_tostring(co, -1)
+                                           : "an error without a message";
+}
+
+/* A handler whose client went before it could begin has nobody to work for. */
+static bool is_in_vain(const struct task *task)
+{
+    return task->req != NULL && task->req->handler == task &&
+           task->req->is_aborted;
 }
 
 static void resume(struct task *task)
@@ -299,6 +348,10 @@ static void resume(struct task *task)
     struct script *script = task->script;
     int nargs = 0, nresults = 0, status;
 
+    if (task->state == TASK_NEW && is_in_vain(task)) {
+        end(task);
+        return;
+    }
     if (task->state == TASK_NEW) {
         if (!have_coroutine(task)) {
             handler_failed(task, "not enough memory");
@@ -330,9 +383,7 @@ static void resume(struct task *task)
                                    "of the script");
         close_coroutine(task);
     } else if (status != LUA_OK) {
-        handler_failed(task, lua_type(task->co, -1) == LUA_TSTRING
-                                 ? lua_tostring(task->co, -1)
-                                 : "an error without a message");
+        handler_failed(task, error_text(task->co));
         close_coroutine(task);
     } else {
         lua_settop(task->co, 0);

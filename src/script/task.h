@@ -78,6 +78,9 @@ void task_wake(struct task *task);
 int task_wait_request(lua_State *L, struct request *req, lua_KContext ctx,
                       lua_KFunction k);
 
+/* Waits for time to pass; k goes on. */
+int task_sleep(lua_State *L, double seconds, lua_KFunction k);
+
 /* The contract of api.md: the wait under way raises once, later waits work for
  * five seconds.  reason is static text. */
 void task_cancel(struct task *task, const char *reason);
@@ -97,6 +100,9 @@ void task_free_idle(struct script *script);
 /* Resumes co from L with nargs arguments on its stack, as lua_resume does; the
  * one door through which coroutines are entered. */
 int task_resume(lua_State *co, lua_State *from, int nargs, int *nresults);
+
+/* Closes co, as lua_resetthread does; the one door for that, too. */
+int task_close_thread(lua_State *co, lua_State *from);
 
 /* Is it what a waiting task has yielded, on top of co's stack? */
 bool task_is_waiting(lua_State *co);
