@@ -67,7 +67,7 @@ trap 'echo; exit 0' INT TERM HUP
 start() {
     local name=$1
     shift
-    "$@" </dev/null &
+    setsid "$@" </dev/null & # the terminal's Ctrl-C is for this script
     running[$!]=$name
 }
 
@@ -160,7 +160,7 @@ In another terminal, or the first two in a browser:
   curl '$url/hello?name=Ada'
   curl -N '$url/countdown?from=3'       # a line each second, as it is written
   curl -i -b visits=6 '$url/query?name=Ada&tag=a&tag=%3Cb%3E'
-  curl --data-binary @/etc/services $url/echo
+  curl --data-binary @/etc/os-release $url/echo
   curl -o /dev/null '$url/stream?bytes=900000000'   # while memory stays flat
   time (for i in 1 2 3 4 5; do curl $url/slow & done; wait)   # 2 s, not 10
   curl -i '$url/errors?case=raised'     # 500 for the client, a traceback here

@@ -5,4 +5,4 @@
 #
 # Run:  ./spawn-fcgi.sh; stop with: kill "$(cat /run/app.pid)"
 exec spawn-fcgi -s /run/app.sock -M 0660 -u www-data -g www-data \
-    -P /run/app.pid -- /usr/bin/fcgi-lua /srv/app.lua
+    -P /run/app.pid -- /usr/local/bin/fcgi-lua /srv/app.lua

@@ -84,6 +84,10 @@ return function(methods, private)
 
   --- Everything is checked before the head changes.
   local function answer(req, status, headers, body)
+    if math.tointeger(status) == nil or status < 200 or status > 599 then
+      error(("the status %s is not an integer from 200 to 599"):format(
+        tostring(status)), 0)
+    end
     local kind = kind_of(body)
     if kind == "table" then
       body, kind = join(body, 1), "string"

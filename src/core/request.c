@@ -116,10 +116,12 @@ void request_ready(struct request *req)
     uint64_t max = req->service->limits.max_body;
 
     if (req->params_too_large) {
+        service_note_refusal(req->service, "parameters over --max-params");
         response_fail(req, 431);
     } else if (!read_params(req)) {
         response_fail(req, 400);
     } else if (max > 0 && req->body.expected > max) {
+        service_note_refusal(req->service, "a body over --max-body");
         response_fail(req, 413);
     } else {
         if (req->role == REQUEST_AUTHORIZER)
@@ -186,6 +188,7 @@ void request_input(struct request *req, struct body *body, struct block *block,
         request_wake(req);
         break;
     case BODY_TOO_LARGE:
+        service_note_refusal(req->service, "a body over --max-body");
         refuse_body(req, NULL);
         break;
     case BODY_NO_SPACE:

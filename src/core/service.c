@@ -6,6 +6,7 @@
 
 #include "base/block.h"
 #include "base/chain.h"
+#include "base/log.h"
 #include "core/body.h"
 #include "core/request.h"
 
@@ -22,6 +23,18 @@ void service_init(struct service *service, const struct limits *limits,
     body_pool_init(&service->pieces, KEEP_REQUESTS);
     pool_init(&service->requests, sizeof(struct request), KEEP_REQUESTS);
     pool_init(&service->streams, stream_size, KEEP_REQUESTS);
+}
+
+void service_note_refusal(struct service *service, const char *why)
+{
+    static const double quiet_seconds = 60;
+    double now = *service->now;
+
+    if (service->refusal_noted > 0 &&
+        now - service->refusal_noted < quiet_seconds)
+        return;
+    service->refusal_noted = now;
+    log_write(LOG_LEVEL_WARN, "requests are refused: %s", why);
 }
 
 void service_free(struct service *service)

@@ -64,15 +64,20 @@ struct service {
 
     struct service_head last_head;
 
-    unsigned serving; /* in the hands of the script, ended or not */
-    unsigned active;  /* requests begun and not ended */
-    uint64_t spooled; /* bytes of bodies on disk */
-    uint64_t serial;  /* of the last request */
+    unsigned serving;     /* in the hands of the script, ended or not */
+    unsigned active;      /* requests begun and not ended */
+    uint64_t spooled;     /* bytes of bodies on disk */
+    double refusal_noted; /* when; 0: never */
+    uint64_t serial;      /* of the last request */
 };
 
 /* Makes a service without ops; stream_size is the protocol's for `streams`. */
 void service_init(struct service *service, const struct limits *limits,
                   const double *now, const char *tmpdir, size_t stream_size);
+
+/* Tells operators, once a minute at most for each service, that requests are
+ * refused; static text says why. */
+void service_note_refusal(struct service *service, const char *why);
 
 /* Frees the pools; every request must be gone. */
 void service_free(struct service *service);

@@ -115,6 +115,8 @@ static void begin(struct fcgi_session *session, const char *body)
         fcgi_send_end(session, id, 0, FCGI_UNKNOWN_ROLE);
         goto ended;
     }
+    if (full)
+        service_note_refusal(service, "--max-reqs is reached");
     if (!full || session->refused < service->limits.max_reqs)
         stream = add_stream(session, id);
     if (stream == NULL) {

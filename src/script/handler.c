@@ -350,8 +350,8 @@ static int returned(lua_State *L, struct request *req, lua_KContext ctx)
         answer_error(req);
         return 0;
     }
-    if (req->is_aborted)
-        return 0;
+    if (req->is_aborted || req->is_too_large)
+        return 0; /* it was answered for the handler */
     if (req->response.state != RESPONSE_NEW) {
         tell(script, req,
              slice_of("a status was returned after the head had gone"),
@@ -372,8 +372,10 @@ static int on_error_done(lua_State *L, int status, lua_KContext ctx)
     struct task *task = lua_touserdata(L, AT_TASK);
 
     if (status == LUA_OK || status == LUA_YIELD) {
-        if (response_is_begun(&task->req->response) && !lua_isinteger(L, -3) &&
-            task->req->exchange != NULL) {
+        const struct response *response = &task->req->response;
+
+        if ((response_is_begun(response) || response->is_built) &&
+            lua_type(L, -3) != LUA_TNUMBER && task->req->exchange != NULL) {
             response_finish(task->req, 1);
             return 0;
         }

@@ -191,7 +191,7 @@ def test_spawn_fcgi(folder, client):
     replacements = {
         "/run/app.sock": socket_of(folder),
         "/run/app.pid": str(folder / "run" / "app.pid"),
-        "/usr/bin/fcgi-lua": str(folder.program),
+        "/usr/local/bin/fcgi-lua": str(folder.program),
         "/srv/app.lua": str(folder.app)}
     if not IS_ROOT:
         replacements["-u www-data -g www-data"] = ""
@@ -241,7 +241,7 @@ def units(folder):
     return [shipped(folder, file, 0o644, replacements)
             for file, replacements in (
                 ("fcgi-lua.socket", {"/run/app.sock": socket_of(folder)}),
-                ("fcgi-lua.service", {"/usr/bin/fcgi-lua": str(folder.program),
+                ("fcgi-lua.service", {"/usr/local/bin/fcgi-lua": str(folder.program),
                                       "/srv/app.lua": str(folder.app)}))]
 
 

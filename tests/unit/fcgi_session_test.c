@@ -1431,19 +1431,22 @@ static void a_dropped_body_does_not_stop_the_reading(void **state)
     assert_sound();
 }
 
-static void both_streams_of_a_filter_have_a_window(void **state)
+static void a_filters_stdin_does_not_hold_up_its_data(void **state)
 {
     struct request *req;
 
     (void)state;
     put_begin(1, REQUEST_FILTER, KEEP);
     put_end(FCGI_PARAMS, 1);
-    put_body(FCGI_STDIN, 1, BODY_WINDOW);
-    put_body(FCGI_DATA, 1, BODY_WINDOW);
+    put_body(FCGI_STDIN, 1, 2 * BODY_WINDOW);
     feed();
     req = fake.ready[0];
-    assert_int_equal(session_in()->stopped, 2);
-    assert_int_equal(swallow(req, &req->body), BODY_WINDOW);
+    assert_true(wire->ops->want_read(wire)); /* for DATA, which comes behind */
+    assert_true(req->body.file_written > 0);
+    put_body(FCGI_DATA, 1, BODY_WINDOW);
+    feed();
+    assert_int_equal(session_in()->stopped, 1);
+    assert_int_equal(swallow(req, &req->body), 2 * BODY_WINDOW);
     assert_false(wire->ops->want_read(wire));
     assert_int_equal(swallow(req, &req->data), BODY_WINDOW);
     assert_true(wire->ops->want_read(wire));
@@ -1636,7 +1639,7 @@ int main(void)
         TEST(an_ended_body_does_not_stop_the_reading),
         TEST(an_answered_body_does_not_stop_the_reading),
         TEST(a_dropped_body_does_not_stop_the_reading),
-        TEST(both_streams_of_a_filter_have_a_window),
+        TEST(a_filters_stdin_does_not_hold_up_its_data),
         TEST(over_the_maximum_it_is_413_and_the_rest_is_dropped),
         TEST(over_the_maximum_in_pieces_of_a_record),
         TEST(a_full_spool_is_413_for_who_needs_it_only),

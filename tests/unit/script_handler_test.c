@@ -88,9 +88,9 @@ static void a_returned_file_is_sent_and_closed(void **state)
 
 static void other_results_mean_that_it_has_answered(void **state)
 {
-    static const char *const results[] = { "",      "nil",        "true",
-                                           "req",   "false, 9",   "'200'",
-                                           "200.5", "{ 1, 2, 3 }" };
+    static const char *const results[] = { "",           "nil",      "true",
+                                           "req",        "false, 9", "'200'",
+                                           "{ 1, 2, 3 }" };
     char source[256];
 
     (void)state;
@@ -112,6 +112,7 @@ static void a_bad_status_or_body_is_a_500(void **state)
     static const char *const results[] = {
         "100",
         "199",
+        "200.5",
         "600",
         "-1",
         "math.maxinteger",
@@ -507,7 +508,7 @@ static void an_abort_while_reading_wakes_the_reader(void **state)
     rig_assert_logged("nil\taborted\ttrue\tnil\taborted");
 }
 
-static void an_abort_before_the_start_lets_the_handler_run(void **state)
+static void a_handler_whose_client_left_before_is_not_begun(void **state)
 {
     (void)state;
     rig_open(reading_source);
@@ -516,7 +517,7 @@ static void an_abort_before_the_start_lets_the_handler_run(void **state)
     rig_detach(&request);
     rig_run();
     assert_int_equal(request.heads + request.ends, 0);
-    rig_assert_logged("nil\taborted\ttrue\tnil\taborted");
+    assert_string_equal(rig_log(), "");
 }
 
 static void an_abort_while_writing_wakes_the_writer(void **state)
@@ -897,7 +898,7 @@ int main(void)
         SCRIPT_TEST(an_authorizer_that_fails_does_not_allow),
         SCRIPT_TEST(a_filter_is_served),
         SCRIPT_TEST(an_abort_while_reading_wakes_the_reader),
-        SCRIPT_TEST(an_abort_before_the_start_lets_the_handler_run),
+        SCRIPT_TEST(a_handler_whose_client_left_before_is_not_begun),
         SCRIPT_TEST(an_abort_while_writing_wakes_the_writer),
         SCRIPT_TEST(after_an_abort_what_had_come_is_read),
         SCRIPT_TEST(functions_of_on_abort_run_as_tasks),
