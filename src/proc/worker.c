@@ -66,7 +66,10 @@ static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
                   sigabbrev_np(watcher->signum), worker->service.active);
         drain(worker);
     } else if (watcher->signum == SIGTERM && worker->is_spawned) {
-        return; /* mod_fcgid repeats itself a second later */
+        /* mod_fcgid repeats itself a second later, without haste. */
+        log_write(LOG_LEVEL_NOTICE,
+                  "SIGTERM again: %u requests are still under way",
+                  worker->service.active);
     } else if (watcher->signum != SIGQUIT) {
         log_write(LOG_LEVEL_WARN,
                   "SIG%s again: stopping at once, %u requests are broken off",

@@ -134,7 +134,7 @@ def test_flag_takes_no_value(app):
 
 def test_unix_path_of_over_107_bytes_is_refused(app):
     result = run("-l", "unix:/tmp/" + "x" * 120, app)
-    assert result.code in (64, 69) and "x" * 20 in result.err
+    assert result.code == 64 and "x" * 20 in result.err
 
 
 def test_nothing_to_listen_on_is_64_and_says_what_to_try(app):

@@ -181,7 +181,7 @@ def test_longest_unix_path(gateway, app, tmp_path, length, code):
         assert ok(path)
     else:
         result = run("-l", f"unix:{path}", app)
-        assert result.code in (64, 69) and path[:60] in result.err
+        assert result.code == 64 and path[:60] in result.err
 
 
 def test_unix_socket_is_unlinked_at_exit(gateway, tmp_path):
@@ -336,7 +336,8 @@ def test_systemd_socket_of_another_process_is_not_taken(app, tmp_path, env):
 def test_broken_listen_fds_is_an_error(app, tmp_path, env):
     with unix_listener(tmp_path / "s") as listener:
         result = run(app, **passed([listener], env))
-    assert result.code in (64, 69, 78) and "fcgi-lua: " in result.err
+    assert result.code == 69
+    assert "LISTEN_FDS" in result.err or "fd:4: it is not a" in result.err
 
 
 def test_inherited_sockets_become_non_blocking(gateway, tmp_path):
@@ -433,6 +434,9 @@ def test_unix_peer_is_closed_when_a_list_is_given(gateway):
 
 @pytest.mark.parametrize("allowed", ["", "junk", "127.0.0.1,junk", "1.2.3",
                                      "127.0.0.1/8"])
-def test_broken_list_of_peers_is_no_crash(app, allowed):
-    result = run("-t", app, env={"FCGI_WEB_SERVER_ADDRS": allowed})
-    assert result.code in (0, 64, 78)
+def test_broken_list_of_peers_is_78(app, tmp_path, allowed):
+    path = tmp_path / "s"
+    result = run("-l", f"unix:{path}", app,
+                 env={"FCGI_WEB_SERVER_ADDRS": allowed})
+    assert result.code == 78 and "FCGI_WEB_SERVER_ADDRS" in result.err
+    assert not path.exists()

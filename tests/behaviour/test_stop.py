@@ -194,7 +194,7 @@ def test_grace_holds_for_a_handler_that_never_yields(lua_with):
     with lua.connect() as conn:
         lua.start(conn, 1, "fcgi.log('notice', 'ready') while true do end")
         lua.gateway.wait_log("ready")
-        assert lua.gateway.stop() in (0, 70)
+        assert lua.gateway.stop() == 0  # the watchdog ends the handler
 
 
 def test_unix_socket_is_gone_while_requests_finish(lua_with):

@@ -8,7 +8,6 @@ import pathlib
 import shlex
 import signal
 import subprocess
-import time
 
 import pytest
 import webserver
@@ -81,7 +80,7 @@ def test_restart_finishes_what_runs(spawner, prefix):
         gateway, = spawner.spawned()
         spawner.child.send_signal(signal.SIGUSR1)
         wait_until(lambda: not is_listening(gateway), "the gateway's stop")
-        time.sleep(2)  # nothing tells when the second signal has come
+        spawner.wait_log("SIGTERM again")
         spawner.mark(prefix, "go").touch()
         answer = http.answer().read()
         assert (answer.status, answer.body) == (200, b"held and answered\n")
