@@ -18,15 +18,4 @@ void handler_failed(struct task *task, const char *what);
 /* The task has ended and lets go of its request. */
 void handler_ended(struct task *task, struct request *req);
 
-/* Writes a line about a request to the log: "text (GET /a?b, 10.0.0.7, req
- * 8f3)", and detail below it.  req may be NULL. */
-void handler_log(enum log_level level, struct request *req, struct slice text,
-                 struct slice detail);
-
-/* The id of a request, as in the log: X-Request-Id if the web server sent a
- * sound one, else our own. */
-enum { HANDLER_ID_MAX = 64 };
-struct slice handler_request_id(const struct request *req,
-                                char buffer[HANDLER_ID_MAX]);
-
 #endif

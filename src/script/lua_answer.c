@@ -7,7 +7,7 @@
  */
 #include "core/head.h"
 #include "core/limits.h"
-#include "script/handler.h"
+#include "script/report.h"
 #include "script/lua_request.h"
 #include "script/task.h"
 
@@ -442,7 +442,7 @@ static int l_write_err(lua_State *L)
 
         line = slice_take(
             &rest, newline == NULL ? rest.len : (size_t)(newline - rest.data));
-        handler_log(LOG_LEVEL_NOTICE, req, line, (struct slice){ NULL, 0 });
+        report_log(LOG_LEVEL_NOTICE, req, line, (struct slice){ NULL, 0 });
     }
     if (script_of(L)->limits.stderr_to_log || text.len == 0) {
         lua_pushboolean(L, 1);

@@ -6,7 +6,7 @@
 #include "script/lua_fcgi.h"
 
 #include "base/log.h"
-#include "script/handler.h"
+#include "script/report.h"
 #include "script/task.h"
 #include "version.h"
 
@@ -85,7 +85,7 @@ static void log_values(lua_State *L, enum log_level level, struct slice text)
     } else {
         text.len = 0;
     }
-    handler_log(level, task == NULL ? NULL : task->req, line, text);
+    report_log(level, task == NULL ? NULL : task->req, line, text);
 }
 
 /* fcgi.log(level, ...): error, warn, notice, info, debug */

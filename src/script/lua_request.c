@@ -6,7 +6,7 @@
 #include "script/lua_request.h"
 
 #include "core/params.h"
-#include "script/handler.h"
+#include "script/report.h"
 #include "script/task.h"
 
 #include <stdlib.h>
@@ -78,11 +78,11 @@ void lua_request_push_memo(lua_State *L)
 static int l_tostring(lua_State *L)
 {
     struct request *req = lua_request_get(L);
-    char buffer[HANDLER_ID_MAX];
+    char buffer[REPORT_ID_MAX];
     struct slice id = { "over", 4 };
 
     if (req != NULL)
-        id = handler_request_id(req, buffer);
+        id = report_request_id(req, buffer);
     lua_pushliteral(L, LUA_REQUEST ": ");
     lua_pushlstring(L, id.data, id.len);
     lua_concat(L, 2);
@@ -406,7 +406,7 @@ static int push_ctx(lua_State *L)
 
 static int push_field(lua_State *L, struct request *req, const char *name)
 {
-    char buffer[HANDLER_ID_MAX];
+    char buffer[REPORT_ID_MAX];
 
     if (strcmp(name, "ctx") == 0)
         return push_ctx(L);
@@ -415,7 +415,7 @@ static int push_field(lua_State *L, struct request *req, const char *name)
         return 1;
     }
     if (strcmp(name, "id") == 0) {
-        push_slice(L, handler_request_id(req, buffer));
+        push_slice(L, report_request_id(req, buffer));
         return 1;
     }
     if (strcmp(name, "role") == 0) {
