@@ -40,6 +40,7 @@ struct worker {
     struct ev_signal signals[SIGNALS];
     struct ev_timer patience;
     bool draining;  /* accepts no more */
+    bool retired;   /* the worker's own tasks were told to end */
     bool cancelled; /* grace is over */
     bool stopped;   /* ends at once */
 };
@@ -188,6 +189,22 @@ static int start(struct worker *worker, const struct peers *peers)
     return EX_OK;
 }
 
+/* Requests and what is left of them come first; then the tasks of the worker,
+ * which serve them, end. */
+static bool is_done(struct worker *worker)
+{
+    unsigned own = script_worker_tasks(worker->script);
+
+    if (!worker->draining || conns_count(worker->conns) > 0 ||
+        script_tasks(worker->script) > own)
+        return false;
+    if (own > 0 && !worker->retired) {
+        worker->retired = true;
+        script_cancel_all(worker->script, "stop");
+    }
+    return own == 0;
+}
+
 static void serve(struct worker *worker)
 {
     for (size_t i = 0; i < worker->listening->count; i++)
@@ -195,8 +212,7 @@ static void serve(struct worker *worker)
                   worker->listening->items[i].name);
     while (!worker->stopped) {
         loop_turn(worker->loop, true);
-        if (worker->draining && conns_count(worker->conns) == 0 &&
-            script_tasks(worker->script) == 0)
+        if (is_done(worker))
             break;
     }
     log_write(LOG_LEVEL_NOTICE, "stopped");

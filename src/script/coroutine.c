@@ -9,7 +9,8 @@
  */
 #include "script/coroutine.h"
 
-#include "script/task.h"
+#include "script/errors.h"
+#include "script/wait.h"
 
 static lua_State *check_coroutine(lua_State *L)
 {
@@ -21,13 +22,19 @@ static lua_State *check_coroutine(lua_State *L)
 
 /* Is it being resumed: running, or waiting for one that it resumed?  The main
  * thread, which a script can get hold of while it is loaded, always is. */
-static bool is_in_use(lua_State *L, lua_State *co)
+static bool is_resumed(lua_State *L, lua_State *co)
 {
     for (struct frame *frame = script_of(L)->watchdog.frames; frame != NULL;
          frame = frame->outer)
         if (frame->L == co)
             return true;
-    return co == script_of(L)->L || task_is_waiting(co);
+    return co == L || co == script_of(L)->L;
+}
+
+/* Does a task wait in it, or is it being resumed? */
+static bool is_in_use(lua_State *L, lua_State *co)
+{
+    return is_resumed(L, co) || task_is_waiting(co);
 }
 
 static bool is_dead(lua_State *co)
@@ -56,6 +63,8 @@ static enum outcome enter(lua_State *L, lua_State *co, int nargs, int *nresults)
         return OUTCOME_WAITS;
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(co, L, 1);
+        if (status != LUA_ERRMEM)
+            errors_keep_levels(L, co);
         return OUTCOME_ERROR;
     }
     if (!lua_checkstack(L, *nresults + 1)) {
@@ -89,18 +98,14 @@ static enum outcome start(lua_State *L, lua_State *co, int *nresults)
     return enter(L, co, nargs, nresults);
 }
 
-static int yield_on(lua_State *L, lua_KFunction k)
-{
-    task_push_marker(L);
-    return lua_yieldk(L, 1, 0, k);
-}
-
 static int resume_result(lua_State *L, enum outcome outcome, int nresults);
 
-/* The wait inside is over. */
+/* The wait inside is over, or somebody has closed the coroutine. */
 static enum outcome go_on(lua_State *L, lua_State *co, int *nresults)
 {
     lua_settop(L, 1);
+    if (!task_is_waiting(co))
+        return refuse(L, "closed");
     lua_pop(co, 1); /* the marker */
     return enter(L, co, 0, nresults);
 }
@@ -118,7 +123,7 @@ static int resume_k(lua_State *L, int status, lua_KContext ctx)
 static int resume_result(lua_State *L, enum outcome outcome, int nresults)
 {
     if (outcome == OUTCOME_WAITS)
-        return yield_on(L, resume_k);
+        return task_yield_on(L, resume_k);
     if (outcome == OUTCOME_ERROR)
         nresults = 1;
     lua_pushboolean(L, outcome == OUTCOME_VALUES);
@@ -139,18 +144,22 @@ static int l_resume(lua_State *L)
 static int raise_from(lua_State *L, lua_State *co)
 {
     int status = lua_status(co);
+    bool is_same = true;
 
     if (status != LUA_OK && status != LUA_YIELD) {
         task_close_thread(co, L); /* closes its to-be-closed variables */
         if (lua_gettop(co) > 0) {
-            lua_pop(L, 1);
             lua_xmove(co, L, 1); /* an error in those takes its place */
+            is_same = lua_rawequal(L, -1, -2);
+            lua_replace(L, -2);
         }
     }
     if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
         luaL_where(L, 1);
         lua_insert(L, -2);
         lua_concat(L, 2);
+        if (is_same)
+            errors_rename(L);
     }
     return lua_error(L);
 }
@@ -173,7 +182,7 @@ static int wrap_result(lua_State *L, lua_State *co, enum outcome outcome,
                        int nresults)
 {
     if (outcome == OUTCOME_WAITS)
-        return yield_on(L, wrap_k);
+        return task_yield_on(L, wrap_k);
     if (outcome == OUTCOME_ERROR)
         return raise_from(L, co);
     return nresults;
@@ -222,20 +231,48 @@ static int l_status(lua_State *L)
     return 1;
 }
 
+/* A coroutine in which a task waits is closed with its wait: the task goes on
+ * where it had resumed it.  Its own coroutine is not the script's to close. */
+static int close_waiting(lua_State *L, lua_State *co)
+{
+    struct task *task = task_waiting_in(script_of(L), co);
+
+    if (task == NULL) /* the task that waited in it was closed by force */
+        return task_close_chain(co, L);
+    if (task->co == co)
+        return luaL_error(L, "cannot close the coroutine of a task: cancel "
+                             "the task");
+    return task_close_waiting(task, co, L);
+}
+
 static int l_close(lua_State *L)
 {
     lua_State *co = check_coroutine(L);
+    int status;
 
-    if (co == L || is_in_use(L, co))
+    if (is_resumed(L, co))
         return luaL_error(L, "cannot close a %s coroutine",
                           co == L ? "running" : "normal");
-    if (task_close_thread(co, L) == LUA_OK) {
+    status =
+        task_is_waiting(co) ? close_waiting(L, co) : task_close_thread(co, L);
+    if (status == LUA_OK) {
         lua_pushboolean(L, 1);
         return 1;
     }
     lua_pushboolean(L, 0);
     lua_xmove(co, L, 1);
     return 2;
+}
+
+/* A handler and a task are no generators: nobody resumes them with values. */
+static int l_yield(lua_State *L)
+{
+    const struct task *task = task_running(L);
+
+    if (task != NULL && task->co == L)
+        return luaL_error(L, "attempt to yield from outside a coroutine of "
+                             "the script");
+    return lua_yield(L, lua_gettop(L));
 }
 
 /* Libraries keep data by what this returns, so a task's own coroutine is not
@@ -256,10 +293,12 @@ void coroutine_open(lua_State *L)
     static const luaL_Reg functions[] = {
         { "create", l_create }, { "wrap", l_wrap },   { "resume", l_resume },
         { "status", l_status }, { "close", l_close }, { "running", l_running },
-        { NULL, NULL },
+        { "yield", l_yield },   { NULL, NULL },
     };
 
-    lua_getglobal(L, "coroutine"); /* yield and isyieldable stay Lua's */
+    lua_getglobal(L,
+                  "coroutine"); /* isyieldable stays Lua's: it asks whether
+                                 * the running one can be left, to wait too */
     luaL_setfuncs(L, functions, 0);
     lua_pop(L, 1);
 }

@@ -2,7 +2,8 @@
  * that belong to them.
  *
  * An error keeps its value all the way, because to-be-closed variables and
- * pcall see it; what is known of it besides is kept beside the stack.
+ * pcall see it; what is known of it besides is kept beside the stack, for each
+ * task that of its last error.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -13,12 +14,33 @@
 
 #include <lua.h>
 
+struct task;
+
 /* The message handler of a task's protected calls. */
 int errors_collect(lua_State *L);
 
+/* Pushes the traceback of the error at index as seen from a message handler,
+ * with the levels of the coroutines that it came through. */
+void errors_push_traceback(lua_State *L, int index);
+
+/* The coroutine `dead` died of the error on top of L's stack: keeps its levels
+ * for the traceback of whoever does not catch it.  May raise. */
+void errors_keep_levels(lua_State *L, lua_State *dead);
+
+/* The same with a traceback as text, on top of the stack above the error, which
+ * is popped.  May raise. */
+void errors_keep_trace(lua_State *L);
+
+/* The error on top of the stack stands for the one whose levels were kept
+ * last. */
+void errors_rename(lua_State *L);
+
 /* Replaces the error on top of the stack by a table, { error, text, traceback
- * }, if errors_collect saw it; else leaves it. */
-void errors_take(lua_State *L);
+ * }, if errors_collect saw it; else leaves it and returns false. */
+bool errors_take(lua_State *L);
+
+/* Drops what is kept for a task.  Raises nothing. */
+void errors_forget(lua_State *L, struct task *task);
 
 /* Logs what errors_take left on top of the stack, and leaves it. */
 void errors_log(lua_State *L, struct request *req);

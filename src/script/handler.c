@@ -10,8 +10,10 @@
  */
 #include "script/handler.h"
 
+#include "script/cancel.h"
 #include "script/errors.h"
 #include "script/lua_request.h"
+#include "script/lua_task.h"
 #include "script/report.h"
 
 #include <stdio.h>
@@ -51,6 +53,24 @@ static int cancelled_status(const char *reason)
     return strcmp(reason, "timeout") == 0 ? 504 : 503;
 }
 
+/* The error is on top of the stack: tells where the handler was. */
+static void log_cancelled(lua_State *L, struct request *req, const char *reason)
+{
+    char line[128];
+    struct slice trace = { NULL, 0 };
+    int n = snprintf(line, sizeof(line), "%s: cancelled: %s",
+                     script_of(L)->name, reason);
+
+    errors_take(L);
+    if (lua_istable(L, -1) && lua_rawgeti(L, -1, 3) == LUA_TSTRING)
+        trace.data = lua_tolstring(L, -1, &trace.len);
+    report_log(LOG_LEVEL_WARN, req,
+               (struct slice){ line, (size_t)n < sizeof(line)
+                                         ? (size_t)n
+                                         : sizeof(line) - 1 },
+               trace);
+}
+
 static int on_error_done(lua_State *L, int status, lua_KContext ctx);
 
 /* The hook on_error(req, err, traceback), or what stands in for it. */
@@ -61,12 +81,7 @@ static int failed(lua_State *L, int status, struct request *req)
 
     watchdog_restart(&script->watchdog, L);
     if (reason != NULL) {
-        char line[128];
-        int n = snprintf(line, sizeof(line), "%s: cancelled: %s", script->name,
-                         reason);
-
-        report_log(LOG_LEVEL_WARN, req, (struct slice){ line, (size_t)n },
-                   (struct slice){ NULL, 0 });
+        log_cancelled(L, req, reason);
         response_fail(req, cancelled_status(reason));
         return 0;
     }
@@ -205,43 +220,50 @@ static int handler_main(lua_State *L)
     return hook_done(L, status, 0);
 }
 
-void handler_failed(struct task *task, const char *what)
+static void handler_failed(struct task *task, const char *what)
 {
     struct request *req = task->req;
-    bool serves = req != NULL && req->handler == task;
 
-    if (what != NULL) {
-        char line[512];
-        int n =
-            snprintf(line, sizeof(line), "%s: %s", task->script->name, what);
-
-        if ((size_t)n >= sizeof(line))
-            n = sizeof(line) - 1;
-        report_error(task->script, req, (struct slice){ line, (size_t)n },
-                     (struct slice){ NULL, 0 });
-    }
-    if (!serves)
-        return;
+    report_fault(task, what);
     if (task->cancel_reason != NULL)
         response_fail(req, cancelled_status(task->cancel_reason));
     else
         response_fail(req, what == NULL ? 503 : 500);
 }
 
-void handler_ended(struct task *task, struct request *req)
+static void free_abort_hooks(struct task *task)
 {
+    while (task->abort_hooks != NULL) {
+        struct abort_hook *hook = task->abort_hooks;
+
+        task->abort_hooks = hook->next;
+        luaL_unref(task->script->L, LUA_REGISTRYINDEX, hook->ref);
+        free(hook);
+    }
+}
+
+static void handler_ended(struct task *task)
+{
+    struct request *req = task->req;
+
+    free_abort_hooks(task);
     if (task->handle != NULL) {
         lua_request_release(task->handle);
         task->handle = NULL;
         request_wake(req); /* who else used the handle finds it released */
     }
-    if (req->handler == task) {
-        req->handler = NULL;
-        req->service->serving--;
-        request_drop_input(req);
-    }
-    request_unref(req);
+    req->handler = NULL;
+    req->service->serving--;
+    request_drop_input(req);
+    lua_task_end_children(task);
 }
+
+static const struct task_kind handler_kind = {
+    .main = handler_main,
+    .failed = handler_failed,
+    .ended = handler_ended,
+    .is_root = true,
+};
 
 /* --- the service ---------------------------------------------------------- */
 
@@ -255,12 +277,14 @@ static bool serves(struct service *service, enum request_role role)
 static void ready(struct service *service, struct request *req)
 {
     struct script *script = service->owner;
-    struct task *task = task_new(script, handler_main, req);
+    struct task *task = task_new(script, &handler_kind, req);
 
     if (task == NULL) {
         response_fail(req, 503);
         return;
     }
+    if (script->limits.timeout > 0)
+        task_set_deadline(task, script->limits.timeout);
     req->handler = task;
     service->serving++;
 }

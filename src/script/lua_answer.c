@@ -7,9 +7,9 @@
  */
 #include "core/head.h"
 #include "core/limits.h"
-#include "script/report.h"
 #include "script/lua_request.h"
-#include "script/task.h"
+#include "script/report.h"
+#include "script/wait.h"
 
 enum {
     LIST_DEPTH = 64, /* of lists in lists */

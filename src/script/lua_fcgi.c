@@ -6,8 +6,10 @@
 #include "script/lua_fcgi.h"
 
 #include "base/log.h"
+#include "script/cancel.h"
+#include "script/lua_task.h"
 #include "script/report.h"
-#include "script/task.h"
+#include "script/wait.h"
 #include "version.h"
 
 #include <math.h>
@@ -173,6 +175,21 @@ static void push_args(lua_State *L)
     lua_rawseti(L, -2, 0);
 }
 
+/* Adds to the module, on top of the stack, what tasks are. */
+static void open_tasks(lua_State *L)
+{
+    int module = lua_gettop(L);
+
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "fcgi.tasks");
+    lua_call(L, 1, 1);
+    lua_newtable(L); /* what only that module gets */
+    lua_pushvalue(L, module);
+    lua_task_open(L);
+    lua_insert(L, -2);
+    lua_call(L, 2, 0);
+}
+
 void lua_fcgi_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
@@ -190,7 +207,9 @@ void lua_fcgi_open(lua_State *L)
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     lua_pushvalue(L, -2);
     lua_setfield(L, -2, "fcgi");
-    lua_pop(L, 2);
+    lua_pop(L, 1);
+    open_tasks(L);
+    lua_pop(L, 1);
 
     lua_pushcfunction(L, l_print);
     lua_setglobal(L, "print");

@@ -7,8 +7,11 @@
  * SPDX-License-Identifier: MIT
  */
 #include "core/limits.h"
+#include "script/cancel.h"
 #include "script/lua_request.h"
-#include "script/task.h"
+#include "script/lua_task.h"
+#include "script/report.h"
+#include "script/wait.h"
 
 #include <stdlib.h>
 
@@ -306,22 +309,14 @@ static int l_is_aborted(lua_State *L)
     return 1;
 }
 
-static int abort_hook_done(lua_State *L, int status, lua_KContext ctx)
-{
-    (void)L;
-    (void)status;
-    (void)ctx;
-    return 0;
-}
-
 /* A task's function is what on_abort was given. */
 static int run_abort_hook(lua_State *L)
 {
     struct task *task = lua_touserdata(L, 1);
 
     lua_rawgeti(L, LUA_REGISTRYINDEX, task->function);
-    lua_callk(L, 0, 0, 0, abort_hook_done);
-    return 0;
+    lua_replace(L, 1);
+    return lua_task_guard(L);
 }
 
 /* req:on_abort(f): f runs as a task of its own when the client has gone, at
@@ -355,16 +350,31 @@ static int l_on_abort(lua_State *L)
     return lua_request_chain(L);
 }
 
+static void abort_hook_ended(struct task *task)
+{
+    luaL_unref(task->script->L, LUA_REGISTRYINDEX, task->function);
+    lua_task_end_children(task);
+}
+
+static const struct task_kind abort_hook_kind = {
+    .main = run_abort_hook,
+    .failed = report_fault,
+    .ended = abort_hook_ended,
+    .is_root = true,
+};
+
 bool lua_request_start_abort_hook(struct script *script, struct request *req,
                                   int ref)
 {
-    struct task *task = task_new(script, run_abort_hook, req);
+    struct task *task = task_new(script, &abort_hook_kind, req);
 
     if (task == NULL) {
         luaL_unref(script->L, LUA_REGISTRYINDEX, ref);
         return false;
     }
     task->function = ref;
+    if (script->limits.timeout > 0)
+        task_set_deadline(task, script->limits.timeout);
     return true;
 }
 

@@ -5,6 +5,7 @@
 #include "script/report.h"
 
 #include "core/params.h"
+#include "script/task.h"
 
 #include <stdio.h>
 
@@ -94,4 +95,19 @@ void report_error(struct script *script, struct request *req, struct slice text,
         req->exchange->ops->err(req->exchange, newline);
         req->exchange->ops->err(req->exchange, detail);
     }
+}
+
+void report_fault(struct task *task, const char *what)
+{
+    char line[512];
+    int n;
+
+    if (what == NULL)
+        return;
+    n = snprintf(line, sizeof(line), "%s: %s", task->script->name, what);
+    report_error(task->script, task->req,
+                 (struct slice){ line, (size_t)n < sizeof(line)
+                                           ? (size_t)n
+                                           : sizeof(line) - 1 },
+                 (struct slice){ NULL, 0 });
 }

@@ -30,4 +30,7 @@ void report_log(enum log_level level, struct request *req, struct slice text,
 void report_error(struct script *script, struct request *req, struct slice text,
                   struct slice detail);
 
+/* The same for what ended a task without an error value; NULL: nothing. */
+void report_fault(struct task *task, const char *what);
+
 #endif

@@ -5,11 +5,14 @@
 #include "script/script_state.h"
 
 #include "base/log.h"
+#include "script/cancel.h"
 #include "script/coroutine.h"
 #include "script/embedded.h"
+#include "script/errors.h"
 #include "script/handler.h"
 #include "script/lua_fcgi.h"
 #include "script/lua_request.h"
+#include "script/lua_task.h"
 #include "script/task.h"
 
 #include <errno.h>
@@ -138,7 +141,9 @@ static int add_traceback(lua_State *L)
         luaL_tolstring(L, 1, NULL);
         lua_replace(L, 1);
     }
-    luaL_traceback(L, L, lua_tostring(L, 1), 1);
+    lua_pushliteral(L, "\n");
+    errors_push_traceback(L, 1);
+    lua_concat(L, 3);
     return 1;
 }
 
@@ -362,6 +367,7 @@ enum script_status script_load(const struct script_config *config,
         script->hooks[i] = LUA_NOREF;
     list_init(&script->tasks);
     list_init(&script->idle);
+    list_init(&script->failures);
     script->L = lua_newstate(memory_alloc, &script->memory);
     if (script->L != NULL) {
         *(struct script **)lua_getextraspace(script->L) = script;
@@ -457,6 +463,7 @@ int script_attach(struct script *script, struct loop *loop,
     script->memory.limit = limits->memory_limit;
     service->ops = &handler_ops;
     service->owner = script;
+    task_start_all(script);
     return watchdog_init(&script->watchdog, limits->block_limit);
 }
 
@@ -468,6 +475,11 @@ const char *script_lua_version(void)
 unsigned script_tasks(const struct script *script)
 {
     return script->task_count;
+}
+
+unsigned script_worker_tasks(const struct script *script)
+{
+    return script->worker_task_count;
 }
 
 void script_cancel_all(struct script *script, const char *reason)
@@ -484,6 +496,8 @@ void script_del(struct script *script)
     while (!list_is_empty(&script->tasks))
         task_kill(list_entry(script->tasks.next, struct task, link));
     task_free_idle(script);
+    lua_task_log_failures(script);
+    loop_timer_stop(&script->failures_timer);
     if (script->L != NULL)
         lua_close(script->L);
     if (script->out != NULL)

@@ -72,6 +72,9 @@ const char *script_lua_version(void);
 /* Tasks that have not ended. */
 unsigned script_tasks(const struct script *script);
 
+/* Those of them that come from no request: they never end by themselves. */
+unsigned script_worker_tasks(const struct script *script);
+
 /* Cancels every task; reason is static text. */
 void script_cancel_all(struct script *script, const char *reason);
 

@@ -50,9 +50,12 @@ struct script {
     int answer, authorize; /* references of lua/fcgi/answer.lua's functions */
     bool abort_cancels;    /* abort = "cancel" */
 
-    struct list tasks; /* all that have not ended */
-    struct list idle;  /* tasks with a coroutine to be used again */
+    struct list tasks;    /* all that have not ended */
+    struct list idle;     /* tasks with a coroutine to be used again */
+    struct list failures; /* errors of tasks that nobody has joined yet */
+    struct loop_timer failures_timer;
     unsigned task_count, idle_count;
+    unsigned worker_task_count; /* of those that come from no request */
     struct task *running;
 };
 

@@ -1,12 +1,7 @@
 /* task.h -- private to this room: a coroutine that the loop resumes.
  *
- * A task has at most one wait under way.  To wait:
- *
- *     struct task *task = task_begin_wait(L);      raises if it cannot wait
- *     ... register, so that task_wake(task) is called ...
- *     return task_yield(L, undo, ctx, k);          k goes on
- *
- * Registering allocates nothing, so nothing is held when the yield jumps.
+ * How tasks wait is in wait.h, how they are cancelled in cancel.h, and what Lua
+ * sees of them in lua_task.h.
  *
  *     NEW -- run --> RUNNING <--> WAITING (-- wake --> posted)
  *                       `--> ENDED --> idle, with its coroutine, or freed
@@ -22,6 +17,20 @@
 
 enum task_state { TASK_NEW, TASK_RUNNING, TASK_WAITING, TASK_ENDED };
 
+/* What a task is for. */
+struct task_kind {
+    /* Runs in the coroutine; gets the task as a light userdata, and what
+     * task_spawn was given. */
+    lua_CFunction main;
+    /* It ended otherwise than by returning: what says why in static text, or
+     * is NULL when there is nothing to tell.  It may not have begun. */
+    void (*failed)(struct task *task, const char *what);
+    /* The task has ended: lets go of what is the kind's. */
+    void (*ended)(struct task *task);
+    /* What it spawns ends with it. */
+    bool is_root;
+};
+
 /* A function to be called when the client has gone. */
 struct abort_hook {
     struct abort_hook *next;
@@ -32,16 +41,29 @@ struct task {
     struct loop_job job;
     struct list link; /* in tasks or idle */
     struct script *script;
+    const struct task_kind *kind;
     enum task_state state;
 
     lua_State *co;       /* NULL: none yet */
     int co_ref;          /* anchors it */
     bool has_overflowed; /* its stack did */
+    bool has_kept_error; /* see errors.c */
     bool co_is_known;    /* the script has seen its coroutine: not used again */
 
-    lua_CFunction main; /* what runs in it; gets the task as a light userdata */
     struct request *req; /* or NULL; one reference while the task lives */
-    int function;        /* reference, for main; or LUA_NOREF */
+
+    /* Who ends with whom. */
+    struct task *owner;      /* a root; NULL: the worker's */
+    struct list sibling;     /* among the owner's children */
+    struct list children;    /* of a root */
+    struct list failures;    /* of a root's children: struct lua_task */
+    bool is_of_worker;       /* comes from no request */
+    bool is_orphan;          /* its request has ended; counts as serving */
+    struct list joiners;     /* tasks that wait for its end, by wait_link */
+    struct lua_task *object; /* what Lua knows it by; or NULL */
+
+    /* Of handlers and abort hooks. */
+    int function; /* reference, for main; or LUA_NOREF */
     struct abort_hook *abort_hooks;
     struct lua_request *handle; /* on the handler's stack; or NULL */
 
@@ -49,47 +71,38 @@ struct task {
     void (*undo)(struct task *task); /* takes back what was registered */
     lua_KFunction k;
     struct request_waiter waiter;
+    struct list wait_link; /* in somebody's list of waiting tasks */
+    struct task *joined;   /* whose end it waits for; or NULL */
     struct loop_timer timer;
+    bool is_woken;       /* it is over, and the task will go on */
+    bool is_interrupted; /* it raises when the task goes on */
 
     /* Cancellation. */
     struct loop_timer deadline; /* --timeout, then the end of patience */
     const char *cancel_reason;  /* NULL: not cancelled */
-    bool cancel_pending;        /* the next chance raises it */
+    bool cancel_pending;        /* the next wait raises it */
     bool out_of_patience;       /* every wait raises */
     unsigned refused_waits;     /* since then */
 };
 
-/* Makes a task that starts in the next think phase.  It takes over no
- * reference; main runs as a Lua C function.  NULL when there is no memory. */
-struct task *task_new(struct script *script, lua_CFunction main,
+/* Makes a task that starts in the next think phase, or when the script is
+ * attached to a loop.  NULL when there is no memory. */
+struct task *task_new(struct script *script, const struct task_kind *kind,
                       struct request *req);
 
+/* The same from Lua, with the nargs values on top of L's stack, which are
+ * popped, as arguments of the kind's main.  Raises when there is no memory. */
+struct task *task_spawn(lua_State *L, const struct task_kind *kind,
+                        struct request *req, int nargs);
+
+/* Posts the tasks that were made before there was a loop. */
+void task_start_all(struct script *script);
+
 /* The task that runs; NULL while the script is loaded. */
-struct task *task_running(lua_State *L);
-
-struct task *task_begin_wait(lua_State *L);
-int task_yield(lua_State *L, void (*undo)(struct task *task), lua_KContext ctx,
-               lua_KFunction k);
-
-/* Something happened that the task waits for. */
-void task_wake(struct task *task);
-
-/* Waits for news of the request. */
-int task_wait_request(lua_State *L, struct request *req, lua_KContext ctx,
-                      lua_KFunction k);
-
-/* Waits for time to pass; k goes on. */
-int task_sleep(lua_State *L, double seconds, lua_KFunction k);
-
-/* The contract of api.md: the wait under way raises once, later waits work for
- * five seconds.  reason is static text. */
-void task_cancel(struct task *task, const char *reason);
-
-/* Pushes the error value of a cancellation. */
-void task_push_cancelled(lua_State *L, const char *reason);
-
-/* The reason, if the value at index is one of those; else NULL. */
-const char *task_cancelled_reason(lua_State *L, int index);
+static inline struct task *task_running(lua_State *L)
+{
+    return script_of(L)->running;
+}
 
 /* Closes a task without waiting, as at the end of the script. */
 void task_kill(struct task *task);
@@ -103,11 +116,5 @@ int task_resume(lua_State *co, lua_State *from, int nargs, int *nresults);
 
 /* Closes co, as lua_resetthread does; the one door for that, too. */
 int task_close_thread(lua_State *co, lua_State *from);
-
-/* Is it what a waiting task has yielded, on top of co's stack? */
-bool task_is_waiting(lua_State *co);
-
-/* Pushes that. */
-void task_push_marker(lua_State *L);
 
 #endif

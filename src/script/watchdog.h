@@ -19,10 +19,11 @@
 #include <stdbool.h>
 #include <time.h>
 
-/* One lua_resume that is under way; lives on the C stack. */
+/* One lua_resume, or closing, that is under way; lives on the C stack. */
 struct frame {
     lua_State *L;
     struct frame *outer;
+    bool is_closing;
 };
 
 struct watchdog {

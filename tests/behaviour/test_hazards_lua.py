@@ -253,9 +253,18 @@ def test_error_in_a_finaliser_is_survived(lua):
 
 # --- yields ---
 
+def test_raw_yield_is_an_error_that_names_its_line(lua):
+    with lua.connect() as conn:
+        lua.start(conn, 1, "local ok, err = pcall(coroutine.yield, 1)\n"
+                           "return 200, {}, tostring(ok) .. err")
+        response = conn.collect(1)
+        response.check_complete()
+        assert response.body.startswith(b"false")
+        assert b"attempt to yield from outside a coroutine" in response.body
+
+
 @pytest.mark.parametrize("code", [
     "coroutine.yield()", "coroutine.yield(1, 2, 3)",
-    "pcall(coroutine.yield, 'x') return 200, {}, 'not reached'",
     "coroutine.yield(req)", "for i = 1, 3 do coroutine.yield(i) end",
     "return 200, {}, coroutine.yield",
     "req:set_status(200):write('x') coroutine.yield()"])

@@ -10,10 +10,12 @@
 #include "base/log.h"
 #include "core/request.h"
 #include "io/loop.h"
+#include "script/cancel.h"
 #include "script/handler.h"
 #include "script/script.h"
 #include "script/script_state.h"
 #include "script/task.h"
+#include "script/wait.h"
 
 #include <errno.h>
 #include <fcntl.h>
