@@ -1,6 +1,7 @@
 --- fcgi.urlencoded -- application/x-www-form-urlencoded: query strings, forms.
 --- Each byte is looked at a fixed number of times and no pattern can backtrack,
---- so that no input costs more than its length.
+--- so that no input costs more than its length.  Patterns name the letters one
+--- by one: what %w means is for the locale to say.
 -- SPDX-License-Identifier: MIT
 local urlencoded = {}
 
@@ -14,8 +15,46 @@ for high in digits:gmatch(".") do
   end
 end
 
+--- A byte -> its escape; in a form a blank is a plus.
+local escapes, form_escapes = {}, {}
+for byte = 0, 255 do
+  local char = string.char(byte)
+  escapes[char] = ("%%%02X"):format(byte)
+  form_escapes[char] = escapes[char]
+end
+form_escapes[" "] = "+"
+
+--- For a component of a URL: all but what RFC 3986, 2.3, calls unreserved.
+---@param s string
+---@return string
+function urlencoded.escape(s)
+  return (s:gsub("[^A-Za-z0-9._~-]", escapes))
+end
+
+--- A "%" that starts no escape stands for itself.
+---@param s string
+---@return string
+function urlencoded.unescape(s)
+  return (s:gsub("%%(%x%x)", bytes))
+end
+
+--- As browsers do it: WHATWG URL, 5.2.
+local function escape(s)
+  return (s:gsub("[^A-Za-z0-9*._-]", form_escapes))
+end
+
 local function unescape(s)
-  return (s:gsub("+", " "):gsub("%%(%x%x)", bytes))
+  return urlencoded.unescape((s:gsub("+", " ")))
+end
+
+---@param list { [1]: string, [2]: string }[] names and values, in order
+---@return string
+function urlencoded.encode(list)
+  local pieces = {}
+  for i, pair in ipairs(list) do
+    pieces[i] = escape(pair[1]) .. "=" .. escape(pair[2])
+  end
+  return table.concat(pieces, "&")
 end
 
 --- Lenient, as browsers are: a "%" that starts no escape stands for itself, a

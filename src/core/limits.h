@@ -40,7 +40,11 @@ enum {
      * this many times of it the peer means harm. */
     PARAMS_ABUSE = 16,
     /* Parameter memory that a pooled request keeps for the next one. */
-    PARAMS_KEEP = 4096
+    PARAMS_KEEP = 4096,
+
+    /* Bytes of one fcgi.random: keys and tokens need few, and the kernel takes
+     * some milliseconds for this many, while all other requests wait. */
+    RANDOM_MAX = 1024 * 1024
 };
 
 /* From the command line, or for tests. */

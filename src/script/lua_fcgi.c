@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "script/cancel.h"
 #include "script/lua_task.h"
+#include "script/lua_tools.h"
 #include "script/report.h"
 #include "script/wait.h"
 #include "version.h"
@@ -175,14 +176,33 @@ static void push_args(lua_State *L)
     lua_rawseti(L, -2, 0);
 }
 
+/* Leaves what a module of lua/fcgi returns on the stack. */
+static void require_half(lua_State *L, const char *name)
+{
+    lua_getglobal(L, "require");
+    lua_pushstring(L, name);
+    lua_call(L, 1, 1);
+}
+
+/* Adds the functions of a module of lua/fcgi to the table at index module. */
+static void add_lua_half(lua_State *L, const char *name, int module)
+{
+    require_half(L, name);
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) {
+        lua_pushvalue(L, -2); /* the name stays, for lua_next */
+        lua_insert(L, -2);
+        lua_rawset(L, module);
+    }
+    lua_pop(L, 1);
+}
+
 /* Adds to the module, on top of the stack, what tasks are. */
 static void open_tasks(lua_State *L)
 {
     int module = lua_gettop(L);
 
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "fcgi.tasks");
-    lua_call(L, 1, 1);
+    require_half(L, "fcgi.tasks");
     lua_newtable(L); /* what only that module gets */
     lua_pushvalue(L, module);
     lua_task_open(L);
@@ -198,6 +218,7 @@ void lua_fcgi_open(lua_State *L)
     };
 
     luaL_newlib(L, functions);
+    luaL_setfuncs(L, lua_tools, 0);
     lua_pushliteral(L, FCGI_LUA_VERSION);
     lua_setfield(L, -2, "version");
     push_args(L);
@@ -208,6 +229,7 @@ void lua_fcgi_open(lua_State *L)
     lua_pushvalue(L, -2);
     lua_setfield(L, -2, "fcgi");
     lua_pop(L, 1);
+    add_lua_half(L, "fcgi.tools", lua_gettop(L));
     open_tasks(L);
     lua_pop(L, 1);
 
