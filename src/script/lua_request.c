@@ -552,6 +552,7 @@ void lua_request_open(lua_State *L)
 
     add_lua_half(L, "fcgi.request", methods, class);
     open_answers(L, methods, class);
+    add_lua_half(L, "fcgi.respond", methods, class);
     lua_settop(L, class);
     script_of(L)->request_class = luaL_ref(L, LUA_REGISTRYINDEX);
 }
