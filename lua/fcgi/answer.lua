@@ -23,6 +23,12 @@ local function join(list, depth)
   return table.concat(pieces)
 end
 
+--- Is it req.input or one of its like (fcgi.file)?
+local function is_file_object(body)
+  local class = getmetatable(body)
+  return type(class) == "table" and class.__name == "fcgi.file"
+end
+
 --- The kind of a body; raises for what cannot be one.
 local function kind_of(body)
   local kind = type(body)
@@ -30,6 +36,11 @@ local function kind_of(body)
     return kind
   elseif kind == "number" then
     return "string"
+  elseif is_file_object(body) then
+    if body._closed then
+      error("the body is a closed file", 0)
+    end
+    return "file"
   elseif kind == "table" then
     return "table"
   elseif io.type(body) == "file" then

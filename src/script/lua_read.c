@@ -378,6 +378,45 @@ bool lua_request_start_abort_hook(struct script *script, struct request *req,
     return true;
 }
 
+/* --- for lua/fcgi/file.lua ------------------------------------------------ */
+
+/* peek(req, n): 1..n bytes of the body that the next read will give; nil at the
+ * end; nil, "aborted".  n is at index 2. */
+static int peek_k(lua_State *L, int status, lua_KContext ctx)
+{
+    struct lua_request *self = lua_request_check(L);
+    struct request *req = self->req;
+    size_t max = (size_t)lua_tointeger(L, 2);
+    enum request_status result = REQUEST_DATA;
+    struct slice got;
+
+    (void)status;
+    if (req == NULL)
+        return lua_request_over(L);
+    got = buffer_slice(&self->line); /* what a cancelled read_line had */
+    if (got.len == 0)
+        result = request_peek(req, &req->body, max, &got);
+    if (result == REQUEST_WAIT)
+        return task_wait_request(L, req, ctx, peek_k);
+    if (result != REQUEST_DATA)
+        return push_nothing(L, result);
+    lua_pushlstring(L, got.data, got.len < max ? got.len : max);
+    return 1;
+}
+
+static int l_peek(lua_State *L)
+{
+    if (use_body(L, BODY_READ) == NULL)
+        return lua_request_over(L);
+    luaL_argcheck(L, luaL_checkinteger(L, 2) > 0, 2, "must be positive");
+    return peek_k(L, LUA_OK, 0);
+}
+
+const luaL_Reg lua_request_peeking[] = {
+    { "peek", l_peek },
+    { NULL, NULL },
+};
+
 const luaL_Reg lua_request_reading[] = {
     { "read", l_read },
     { "data", l_data },

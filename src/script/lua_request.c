@@ -404,16 +404,39 @@ static int push_ctx(lua_State *L)
     return 1;
 }
 
+/* req.input, req.out, req.err: made by upvalue 3 on first use.  They are there
+ * when the request is over, too, and then say so. */
+static int push_file(lua_State *L, const char *name)
+{
+    lua_request_push_memo(L);
+    if (lua_getfield(L, -1, name) == LUA_TNIL) {
+        lua_pushvalue(L, lua_upvalueindex(3));
+        lua_pushvalue(L, 1);
+        lua_pushstring(L, name);
+        lua_call(L, 2, 1);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -4, name);
+    }
+    return 1;
+}
+
+static int push_other_field(lua_State *L, const char *name)
+{
+    if (strcmp(name, "input") == 0 || strcmp(name, "out") == 0 ||
+        strcmp(name, "err") == 0)
+        return push_file(L, name);
+    luaL_pushfail(L);
+    return 1;
+}
+
 static int push_field(lua_State *L, struct request *req, const char *name)
 {
     char buffer[REPORT_ID_MAX];
 
     if (strcmp(name, "ctx") == 0)
         return push_ctx(L);
-    if (req == NULL) {
-        luaL_pushfail(L);
-        return 1;
-    }
+    if (req == NULL)
+        return push_other_field(L, name);
     if (strcmp(name, "id") == 0) {
         push_slice(L, report_request_id(req, buffer));
         return 1;
@@ -430,11 +453,10 @@ static int push_field(lua_State *L, struct request *req, const char *name)
         return push_number_param(L, req, "FCGI_DATA_LENGTH");
     if (strcmp(name, "data_mtime") == 0)
         return push_number_param(L, req, "FCGI_DATA_LAST_MOD");
-    luaL_pushfail(L);
-    return 1;
+    return push_other_field(L, name);
 }
 
-/* Upvalue 2: the methods. */
+/* Upvalue 2: the methods; 3: what makes the file objects. */
 static int l_index(lua_State *L)
 {
     lua_pushvalue(L, 2);
@@ -525,6 +547,18 @@ static void open_answers(lua_State *L, int methods, int class)
     script->answer = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+/* Pushes f(req, name), which makes req.input, req.out and req.err. */
+static void open_files(lua_State *L, int methods, int class)
+{
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "fcgi.file");
+    lua_call(L, 1, 1);
+    lua_pushvalue(L, methods);
+    lua_newtable(L);
+    add_functions(L, lua_request_peeking, class);
+    lua_call(L, 2, 1);
+}
+
 void lua_request_open(lua_State *L)
 {
     int class, methods;
@@ -539,7 +573,8 @@ void lua_request_open(lua_State *L)
 
     lua_pushvalue(L, class);
     lua_pushvalue(L, methods);
-    lua_pushcclosure(L, l_index, 2);
+    open_files(L, methods, class);
+    lua_pushcclosure(L, l_index, 3);
     lua_setfield(L, class, "__index");
     lua_pushvalue(L, class);
     lua_pushcclosure(L, l_newindex, 1);

@@ -65,8 +65,9 @@ bool lua_request_start_abort_hook(struct script *script, struct request *req,
 extern const luaL_Reg lua_request_answering[];
 extern const luaL_Reg lua_request_reading[];
 
-/* What lua/fcgi/answer.lua needs besides. */
+/* What lua/fcgi/answer.lua and lua/fcgi/file.lua need besides. */
 extern const luaL_Reg lua_request_private[];
+extern const luaL_Reg lua_request_peeking[];
 
 /* Pushes req and returns 1: what chained calls return. */
 static inline int lua_request_chain(lua_State *L)

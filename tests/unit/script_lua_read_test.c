@@ -397,6 +397,83 @@ static void a_body_is_taken_in_one_way(void **state)
                     "already being taken by req:read, read_line or lines");
 }
 
+/* --- looking at what comes next ------------------------------------------- */
+
+static void peeking_takes_nothing(void **state)
+{
+    (void)state;
+    start("return show(req.input:read(0), req.input:read('n'), req:read(9),\n"
+          "  req.input:read(0), (req.input:read(0)), (req:read()))",
+          -1);
+    piece("1");
+    piece("2 ");
+    finish();
+    assert_result("|12| |nil|nil|nil");
+}
+
+static void peeking_waits_for_a_byte_or_the_end(void **state)
+{
+    (void)state;
+    start("local some = req.input:read(0) print('some ' .. some)\n"
+          "return show(some, req:read(), (req.input:read(0)))",
+          -1);
+    assert_lacks(rig_log(), "some");
+    piece("x");
+    rig_assert_logged("some ");
+    finish();
+    assert_result("|x|nil");
+}
+
+static void peeking_sees_a_cancelled_line(void **state)
+{
+    (void)state;
+    start("local ok = pcall(req.read_line, req)\n"
+          "return show(ok, req.input:read(0, 'n', 1, 'a'))",
+          -1);
+    piece("1");
+    task_cancel(rig_task(), "stop");
+    rig_turns(2);
+    rig_input(&request, "2 rest");
+    finish();
+    assert_result("false||12| |rest");
+}
+
+static void peeking_takes_the_body_in_its_way(void **state)
+{
+    (void)state;
+    start("local ok, err = pcall(function() req.input:read(0) req:body() end)\n"
+          "return show(ok, err)",
+          -1);
+    finish();
+    assert_contains(request.body.data,
+                    "already being taken by req:read, read_line or lines");
+    start("req:body() return show(pcall(req.input.read, req.input, 0))", -1);
+    finish();
+    assert_contains(request.body.data, "already being taken by req:body");
+}
+
+static void an_aborted_body_shows_nothing(void **state)
+{
+    (void)state;
+    start("print('got', req.input:read(0))", -1);
+    rig_abort(&request);
+    rig_run();
+    rig_assert_logged("got\tnil\taborted\t103");
+}
+
+static void of_a_request_that_is_over_nothing_is_seen(void **state)
+{
+    static struct rig_request second;
+
+    (void)state;
+    open_handler("local last = kept kept = req.input\n"
+                 "return last and show(last:read(0)) or 'first'");
+    rig_serve(&request);
+    assert_result("first");
+    rig_serve(&second);
+    assert_string_equal(second.body.data, "nil|finished|32");
+}
+
 static void an_aborted_body_says_so(void **state)
 {
     (void)state;
@@ -464,6 +541,7 @@ static const char *const ways[] = {
     "return show(req:read_line(), req:read_line())",
     "local t = '' for s in req:lines() do t = t .. s end return t",
     "return show(req:read(3), req:read(1000), req:read())",
+    "return show(req.input:read('n', 'l', 0, 3, 'a'))",
 };
 
 enum { WAYS = sizeof(ways) / sizeof(*ways) };
@@ -564,6 +642,12 @@ int main(void)
         SCRIPT_TEST(a_body_over_what_is_asked_for_is_too_large),
         SCRIPT_TEST(after_too_large_the_rest_is_dropped),
         SCRIPT_TEST(a_body_is_taken_in_one_way),
+        SCRIPT_TEST(peeking_takes_nothing),
+        SCRIPT_TEST(peeking_waits_for_a_byte_or_the_end),
+        SCRIPT_TEST(peeking_sees_a_cancelled_line),
+        SCRIPT_TEST(peeking_takes_the_body_in_its_way),
+        SCRIPT_TEST(an_aborted_body_shows_nothing),
+        SCRIPT_TEST(of_a_request_that_is_over_nothing_is_seen),
         SCRIPT_TEST(an_aborted_body_says_so),
         SCRIPT_TEST(a_filter_reads_two_streams),
         SCRIPT_TEST(data_is_for_filters),

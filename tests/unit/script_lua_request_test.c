@@ -323,6 +323,20 @@ static void ctx_is_a_free_table(void **state)
     assert_raises("(function() req[1] = 1 end)()", "use req.ctx");
 }
 
+static void file_objects_are_made_once(void **state)
+{
+    (void)state;
+    assert_gives("tostring(req.input), tostring(req.out), tostring(req.err)",
+                 "file (request input)|file (request output)|"
+                 "file (request errors)");
+    assert_gives("req.input == req.input, req.out == req.out, "
+                 "req.err == req.err, req.input == req.out",
+                 "true|true|true|false");
+    assert_gives("req.inputs, req.ou", "nil|nil");
+    assert_raises("(function() req.input = 1 end)()", "use req.ctx");
+    assert_raises("(function() req.err = nil end)()", "use req.ctx");
+}
+
 static void query_and_cookies_are_decoded(void **state)
 {
     static const char *const sent[] = { "QUERY_STRING", "a=1&b=%41+x&a=2&c",
@@ -378,6 +392,7 @@ static const char asking_source[] =
     "  req.ctx.n = #t\n"
     "  for k, v in pairs(req:header()) do t[#t + 1] = v end\n"
     "  for k, v in pairs(req:param()) do t[#t + 1] = v end\n"
+    "  assert(req.input ~= req.out and req.err == req.err)\n"
     "  return 200, nil, #t\n"
     "end";
 
@@ -421,6 +436,7 @@ int main(void)
         REQUEST_TEST(many_headers_of_one_name_are_joined),
         REQUEST_TEST(fields_say_what_it_is),
         REQUEST_TEST(ctx_is_a_free_table),
+        REQUEST_TEST(file_objects_are_made_once),
         REQUEST_TEST(query_and_cookies_are_decoded),
         REQUEST_TEST(the_class_cannot_be_lent),
         REQUEST_TEST(as_text_it_has_its_id),
