@@ -1,0 +1,1081 @@
+---@meta fcgi
+-- SPDX-License-Identifier: MIT
+--[==[
+The Lua API of fcgi-lua: its manual, and its definitions for editors.
+
+This file is never loaded.  lua-language-server reads it: let its setting
+workspace.library name the folder that holds fcgi/meta.lua.
+
+# The manual
+
+Every example but those that define a hook is the body of a handler.  All of
+them answer this request, which the web server calls /app plus /shoes:
+
+    curl -H 'Content-Type: text/plain' -b 'visits=6; theme=dark' \
+      --data-binary $'one\ntwo\n' \
+      'http://shop.example/app/shoes?name=Ada%20L&tag=a&tag=b'
+
+What follows --> is what was printed or assigned in that line:
+
+```lua
+print(req:query "name") --> "Ada L"
+local method, host = req:method(), req:host() --> "POST", "shop.example"
+```
+
+Times are in seconds, as integers or floats.  Sizes are in bytes.  Strings are
+bytes: nothing is decoded or encoded behind your back.  An integer stays an
+integer.  Of accessors `NAME(key)` gives the first value or nil, `NAME_all(key)`
+a list of all of them, `NAME()` a table of the first values by name; each table
+is the caller's own.
+
+# The script
+
+A script is loaded once, then serves all requests, so its globals and upvalues
+live from one request to the next.  It defines a global function `on_request`,
+or returns a function, or returns a table of hooks and settings: fcgi.App.  Its
+arguments from the command line are in `...`, in `arg` and in fcgi.args.
+`print` and io.stdout go to the log, never into an answer.
+
+```lua
+local fcgi = require "fcgi"
+
+function on_request(req)
+  local name = req:query "name" or "world"
+  req:set_status(200):set_header("Content-Type", "text/plain; charset=utf-8")
+  req:write("Hello, ", name, "!\n")
+  fcgi.log("info", "greeted ", name)
+end
+```
+
+# The answer
+
+A handler may return `status[, headers[, body]]`: an integer from 200 to 599, a
+table of headers, and a string, a number, a list of them, an iterator function
+or an open file.  Any other first result (nothing, nil, true, req) means that
+it has answered by itself; the request then ends with app status 0.
+
+```lua
+return 404, { ["Content-Type"] = "text/plain" }, "There is no such shoe.\n"
+```
+
+An iterator is called until it gives nil, and may wait.  A file is sent from
+where it stands, then closed.  Where the size is known Content-Length is set.
+A status that is returned after the head has gone is logged as an error.
+
+# The head
+
+Whoever calls set_status, set_header or add_header, or returns a status, leaves
+the head to the gateway: it goes with the first bytes of the body, at a flush
+or at the end.  Without a status it says 200, or 302 if there is a Location.
+Otherwise the first bytes that are written are the head, as in CGI: lines of
+`Name: value`, then an empty line.
+
+```lua
+req:write("Content-Type: text/plain\r\n\r\n", "hello\n")
+```
+
+A head that is not one is answered with 500 and explained in the log.  A head
+has at most 64512 bytes.  After it has gone, or was begun by a write, changing
+it raises an error.  What is written to a HEAD request, or with status 204 or
+304, is thrown away.
+
+# Waiting
+
+Functions that may wait (`@async`) let other requests go on meanwhile.  They
+work inside pcall, metamethods, iterators and coroutines.  Where Lua cannot be
+left (in a comparator of table.sort, a replacement function of string.gsub) they
+raise "cannot wait here"; so they do outside of tasks, that is while the script
+is being loaded.  A call that need not wait does not look whether it could.
+Whatever else takes time, such as os.execute or a library that blocks, stops
+the whole process.
+
+A wait passes through coroutines: coroutine.resume does not return before
+the coroutine inside has yielded, returned or raised by itself.  To everybody
+else the waiting coroutine is "normal".  coroutine.close of a coroutine whose
+wait is still under way cancels that wait.
+
+```lua
+local fcgi = require "fcgi"
+local numbers = coroutine.wrap(function()
+  for n = 1, 3 do
+    fcgi.sleep(0.001) -- waits; the loop below sees nothing of it
+    coroutine.yield(n)
+  end
+end)
+local sum = 0
+for n in numbers do sum = sum + n end
+print(sum) --> 6
+```
+
+# Failures
+
+When the world fails, a function gives nil and a short fixed reason, such as
+"timeout", "closed", "aborted" or "too large".  Misuse, such as a wrong argument,
+raises an error that names the script's line.  An error that nobody catches is
+logged with its traceback; the client gets a 500, unless the answer has begun.
+
+```lua
+local body, err = req:body(4) --> nil, "too large"
+local ok = pcall(req.param, req, {}) --> false
+```
+
+# The client goes
+
+When the client, or the web server, ends a request early it is aborted.
+Nothing is interrupted: reads and writes of that request give nil, "aborted",
+functions given to req:on_abort run, and the handler ends by itself.  In a
+script whose table says `abort = "cancel"` the handler is cancelled.
+
+# Cancelling
+
+A task is cancelled by task:cancel, by the end of what it belongs to, by
+`--timeout`, or at a stop when `--grace` is over.  The wait under way, or else
+the next one, raises an error: once.  For 5 seconds after that waits work, so
+that pcall and `<close>` variables can clean up; then every wait raises again,
+and at last the task is closed without waiting.  The error is a value whose
+tostring is "cancelled: REASON"; fcgi.cancelled gives the reason:
+
+| reason      | why                                                         |
+|-------------|-------------------------------------------------------------|
+| "cancelled" | task:cancel() without a reason                              |
+| "closed"    | the block of `local t <close> = fcgi.spawn(f)` was left     |
+| "finished"  | the handler whose request the task belongs to has returned  |
+| "timeout"   | the time of fcgi.timeout or of `--timeout` was over         |
+| "abort"     | the client has gone, and the script asked for it            |
+| "stop"      | the process stops and its `--grace` is over                 |
+
+A handler that was cancelled before it sent anything is answered with 504 for
+"timeout", else with 503.
+
+```lua
+local fcgi = require "fcgi"
+local task = fcgi.spawn(function()
+  local ok, err = pcall(fcgi.sleep, 60)
+  print(ok, fcgi.cancelled(err)) --> false, "enough"
+  error(err)
+end)
+fcgi.sleep(0)
+task:cancel("enough")
+print(task:join()) --> nil, "enough"
+```
+
+# Tasks
+
+A handler is a task; fcgi.spawn and fcgi.every start more of them.  A task that
+was started by a handler, or by a task of its request, belongs to the request:
+it is cancelled when the handler has returned, not when the answer is finished
+and not when the client goes.  task:detach() gives it to the worker process;
+there the tasks live that were started while the script was loaded, and those
+that they start.  Tasks take turns: one runs until it waits, so what stands
+between two waits is never interrupted.
+]==]
+
+--- What is in a header's value: several values are several header lines.
+---@alias fcgi.HeaderValue string|number|(string|number)[]
+
+--- What can be written: lists may be nested, up to 64 deep.
+---@alias fcgi.Text string|number|table
+
+--- The body of a whole answer: text, an iterator that ends with nil and may
+--- wait, or an open file, which is sent from where it stands and closed.
+---@alias fcgi.Body fcgi.Text|(async fun(): fcgi.Text?)|file*
+
+--- What fcgi.encode_query takes: a table of names, or a list of pairs of a name
+--- and a value.  A value is a string, a number, a boolean or a list of these.
+---@alias fcgi.QueryTable table<string, any>|any[][]
+
+--- The table of hooks and settings that a script may return.  Hooks may be
+--- globals instead; a role whose hook is missing is refused.  Each other field
+--- is a setting: a long option of the command line with `_` for `-`, which has
+--- priority over it.  A field that is a function but no hook is an error.
+---
+--- ```lua
+--- return {
+---   on_request = function(req)
+---     return 200, { ["Content-Type"] = "text/plain" }, "hello\n"
+---   end,
+---   timeout = 30,
+---   max_body = "20M",
+--- }
+--- ```
+---@class fcgi.App
+--- Answers a request (FastCGI's role responder).  It starts as soon as the
+--- parameters have come; the body may still be on its way.  May return
+--- `status[, headers[, body]]`.
+---@field on_request? async fun(req: fcgi.Request): any, any, any
+--- Decides for the web server whether a client may go on (role authorizer):
+--- returns `true[, variables]`, which allows it and gives the table's
+--- variables to the web server, or `status[, headers[, body]]`, which is the
+--- refusal.  nil and false are a refusal with status 403.
+---
+--- ```lua
+--- function on_authorize(req)
+---   if req:cookie "theme" == "dark" then
+---     return true, { TASTE = "good" }
+---   end
+---   return 403, { ["Content-Type"] = "text/plain" }, "No.\n"
+--- end
+--- ```
+---@field on_authorize? async fun(req: fcgi.Request): any, any, any
+--- Answers with a file in another form (role filter): as on_request, and
+--- req:data reads the file.
+---@field on_filter? async fun(req: fcgi.Request): any, any, any
+--- Runs when a handler has raised an error; gets the error, whatever it is,
+--- and a traceback.  May answer as a handler does, unless the head has gone.
+--- The error is then not logged; if the hook does nothing it is, and the answer
+--- is 500.  Not called when a handler was cancelled.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+---
+--- function on_request()
+---   error("out of cheese")
+--- end
+---
+--- function on_error(req, err, traceback)
+---   fcgi.log("warn", err, "\n", traceback)
+---   return 500, { ["Content-Type"] = "text/plain" }, "Sorry: " .. req.id .. "\n"
+--- end
+--- ```
+---@field on_error? async fun(req: fcgi.Request, err: any, traceback: string): any, any, any
+--- "cancel": a handler whose client has gone is cancelled, with reason "abort".
+---@field abort? "cancel"
+
+--- The module: `local fcgi = require "fcgi"`.
+---@class fcgi
+--- The arguments of the script, from 1; `args[0]` is its path.  The same table
+--- as the global `arg`.
+---@field args string[]
+--- The version of fcgi-lua, such as "0.1.0".
+---@field version string
+local fcgi = {}
+
+--- Waits; others run meanwhile.  `fcgi.sleep(0)` lets everybody else who is
+--- ready have a turn first.  Raises for what is not a number of seconds.
+--- Returns nothing.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- fcgi.sleep(0.05)
+--- ```
+---@async
+---@param seconds number not negative
+function fcgi.sleep(seconds) end
+
+--- The time of a clock that nobody sets and that never goes back.  Only
+--- differences mean something; os.time() is the time of day.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local start = fcgi.now()
+--- fcgi.sleep(0.01)
+--- local took = fcgi.now() - start
+--- print(took >= 0.01) --> true
+--- ```
+---@nodiscard
+---@return number seconds with fractions
+function fcgi.now() end
+
+--- Writes to the log: the script's line, the values as tostring gives them,
+--- without anything between them, and the request that is being served.  What
+--- follows a newline is written as an indented detail.  Below the level of
+--- `--log-level` nothing happens.  Raises for a level that there is not.
+--- Returns nothing.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- fcgi.log("notice", "a visit of ", req:remote_addr())
+--- ```
+---@param level "error"|"warn"|"notice"|"info"|"debug"
+---@param ... any
+function fcgi.log(level, ...) end
+
+--- Why a task was cancelled, from the error that the wait raised.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(fcgi.cancelled("out of cheese")) --> nil
+--- ```
+---@nodiscard
+---@param err any what pcall gave
+---@return string? reason nil: err is another error
+function fcgi.cancelled(err) end
+
+--- Starts a function as a task: it runs beside its starter, from the next turn
+--- of the loop on.  A task that a handler or a task of its request starts is
+--- cancelled (reason "finished") when the handler has returned; one that is
+--- started while the script is loaded, or by such a task, lives as long as the
+--- worker process.  An error that nobody joins is logged once, with its
+--- traceback.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local function price_of(shoe)
+---   fcgi.sleep(0.01) -- asks somebody
+---   return shoe, 99
+--- end
+--- local left, right = fcgi.spawn(price_of, "left"), fcgi.spawn(price_of, "right")
+--- print(left:join()) --> "left", 99
+--- print(right:join()) --> "right", 99
+--- ```
+---@param f async fun(...): ...
+---@param ... any the arguments of f
+---@return fcgi.Task task
+function fcgi.spawn(f, ...) end
+
+--- Calls f, for a limited time.  When the time is over f is cancelled, with
+--- reason "timeout"; when fcgi.timeout returns f has ended, its `<close>`
+--- variables included.  If f raises an error so does fcgi.timeout.  A result
+--- of f itself may be nil, "timeout", too.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(fcgi.timeout(5, math.max, 3, 4)) --> 4
+--- print(fcgi.timeout(0.01, fcgi.sleep, 60)) --> nil, "timeout"
+--- ```
+---@async
+---@param seconds number not negative
+---@param f async fun(...): ...
+---@param ... any the arguments of f
+---@return any ... the results of f, or nil and "timeout"
+function fcgi.timeout(seconds, f, ...) end
+
+--- Starts a task that calls f again and again, the first time after `seconds`.
+--- Rounds never overlap: a call that takes longer than `seconds` makes the
+--- rounds that it missed be skipped.  An error of f is logged, and the next
+--- round comes.  The task belongs to whom one of fcgi.spawn would, and never
+--- ends by itself.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local rounds = 0
+--- local task <close> = fcgi.every(0.001, function() rounds = rounds + 1 end)
+--- while rounds < 3 do fcgi.sleep(0.001) end
+--- ```
+---@param seconds number positive
+---@param f async fun(...)
+---@param ... any the arguments of f, each time
+---@return fcgi.Task task
+function fcgi.every(seconds, f, ...) end
+
+--- Makes a channel, through which tasks of one process hand values to each
+--- other, in order.  Its capacity is how many values it holds before put waits;
+--- without one a put waits until a get takes its value.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local jobs = fcgi.channel(8)
+--- fcgi.spawn(function()
+---   for n = 1, 3 do jobs:put(n) end
+---   jobs:close()
+--- end)
+--- local sum = 0
+--- for n in function() return jobs:get() end do sum = sum + n end
+--- print(sum) --> 6
+--- ```
+---@nodiscard
+---@param capacity? integer values, not negative; default: 0
+---@return fcgi.Channel channel
+function fcgi.channel(capacity) end
+
+--- Encodes a string for a component of a URL, such as one name in a path:
+--- everything but letters, digits and `-._~` becomes %XX.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(fcgi.escape "Ada & co/1") --> "Ada%20%26%20co%2F1"
+--- ```
+---@nodiscard
+---@param s string|number
+---@return string escaped
+function fcgi.escape(s) end
+
+--- Decodes %XX.  A "+" stays one: only forms and query strings mean a blank by
+--- it, see fcgi.decode_query.  A "%" that starts no escape stays, too.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(fcgi.unescape "Ada%20%26+co") --> "Ada &+co"
+--- ```
+---@nodiscard
+---@param s string|number
+---@return string unescaped
+function fcgi.unescape(s) end
+
+--- Makes text safe to stand in HTML, between tags or in an attribute in quotes:
+--- `& < > " '` become entities.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(fcgi.html "<b> & 'co'") --> "&lt;b&gt; &amp; &#39;co&#39;"
+--- ```
+---@nodiscard
+---@param s string|number
+---@return string html
+function fcgi.html(s) end
+
+--- Makes a query string, or the body of a form.  Of a table of names its names
+--- are sorted, a list of pairs keeps its order; a list as value repeats the
+--- name; true and false become these words.  Raises for other values.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(fcgi.encode_query { name = "Ada L", tag = { "a", "b" } }) --> "name=Ada+L&tag=a&tag=b"
+--- print(fcgi.encode_query { { "b", 2 }, { "a", 1 } }) --> "b=2&a=1"
+--- ```
+---@nodiscard
+---@param values fcgi.QueryTable
+---@return string query
+function fcgi.encode_query(values) end
+
+--- Decodes a query string, or the body of a form, as req:query does.  Two
+--- tables: the first value of each name, and the list of all of them.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local first, all = fcgi.decode_query "name=Ada+L&tag=a&tag=b"
+--- print(first) --> { name = "Ada L", tag = "a" }
+--- print(all) --> { name = { "Ada L" }, tag = { "a", "b" } }
+--- ```
+---@nodiscard
+---@param query string|number
+---@return table<string, string> first
+---@return table<string, string[]> all
+function fcgi.decode_query(query) end
+
+--- A date as HTTP's headers want it.  Raises outside of the years 1 to 9999.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(fcgi.date(784111777)) --> "Sun, 06 Nov 1994 08:49:37 GMT"
+--- req:set_header("Last-Modified", fcgi.date())
+--- ```
+---@nodiscard
+---@param time? number seconds since 1970, fractions are cut off; default: now
+---@return string date
+function fcgi.date(time) end
+
+--- Compares two strings in a time that depends on their lengths only, so that
+--- nobody can guess a secret byte by byte.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local key = req:header "X-Key"
+--- if not (key and fcgi.equal(key, "s3cret")) then
+---   return 403
+--- end
+--- ```
+---@nodiscard
+---@param a string|number
+---@param b string|number
+---@return boolean equal
+function fcgi.equal(a, b) end
+
+--- Random bytes that nobody can foretell: for keys and session names.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local token = fcgi.random(16):gsub(".", function(c)
+---   return ("%02x"):format(c:byte())
+--- end)
+--- print(#token) --> 32
+--- ```
+---@nodiscard
+---@param n integer how many bytes, from 0 to 1 MiB
+---@return string bytes
+function fcgi.random(n) end
+
+--- A function that runs beside others: see fcgi.spawn.  A task is also a
+--- `<close>` variable: at the end of the block it is cancelled, with reason
+--- "closed", and the block is left when it has ended.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- do
+---   local ticker <close> = fcgi.spawn(function()
+---     while true do fcgi.sleep(1) end
+---   end)
+--- end -- here it has ended
+--- ```
+---@class fcgi.Task
+local Task = {}
+
+--- Waits until the task has ended, and gives the function's results.  For one
+--- that raised an error, nil and that error, whatever it is; for one that was
+--- cancelled, nil and the reason, "cancelled" by default; when the time is over
+--- before, nil and "timeout".  Joining it again gives the same.  A task that
+--- joins itself, or tasks that join in a circle, raise an error.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local task = fcgi.spawn(function() error("out of cheese", 0) end)
+--- print(task:join()) --> nil, "out of cheese"
+--- ```
+---@async
+---@param timeout? number seconds; default: no limit; 0: does not wait
+---@return any ... the function's results; or nil and an error, reason or "timeout"
+function Task:join(timeout) end
+
+--- Cancels the task: its wait, or else its next one, raises an error.  One
+--- that has not begun never begins.  Does not wait for its end: join does.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local task = fcgi.spawn(fcgi.sleep, 60)
+--- print(task:cancel("no longer needed")) --> true
+--- print(task:join()) --> nil, "no longer needed"
+--- print(task:cancel()) --> false
+--- ```
+---@param reason? string default: "cancelled"
+---@return boolean running true if it had not ended
+function Task:cancel(reason) end
+
+--- Gives the task to the worker process: it no longer ends with its request.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- fcgi.spawn(function()
+---   fcgi.sleep(0.01)
+---   fcgi.log("notice", "the client has its answer long since")
+--- end):detach()
+--- return 202
+--- ```
+---@return fcgi.Task task itself
+function Task:detach() end
+
+--- Hands values from task to task: see fcgi.channel.  Whoever waited longest
+--- comes first.  A channel is also a `<close>` variable: it is closed at the
+--- end of the block.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local ready <close> = fcgi.channel()
+--- fcgi.spawn(function() ready:put("now") end)
+--- print(ready:get(5)) --> "now"
+--- ```
+---@class fcgi.Channel
+local Channel = {}
+
+--- Puts a value into the channel; waits while it is full.  Raises for nil.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local channel = fcgi.channel(1)
+--- print(channel:put("a")) --> true
+--- print(channel:put("b", 0)) --> nil, "timeout"
+--- channel:close()
+--- print(channel:put("c")) --> nil, "closed"
+--- ```
+---@async
+---@param value any not nil
+---@param timeout? number seconds; default: no limit; 0: does not wait
+---@return true? done
+---@return "closed"|"timeout"|nil err the value was not put
+function Channel:put(value, timeout) end
+
+--- Takes the oldest value out of the channel; waits while it is empty.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local channel = fcgi.channel(2)
+--- channel:put("a")
+--- channel:close()
+--- print(channel:get()) --> "a"
+--- print(channel:get()) --> nil, "closed"
+--- ```
+---@async
+---@param timeout? number seconds; default: no limit; 0: does not wait
+---@return any value nil: see err
+---@return "closed"|"timeout"|nil err "closed": and nothing is left in it
+function Channel:get(timeout) end
+
+--- Closes the channel: whoever waits in put, or puts something later, gets nil,
+--- "closed"; what is in it can still be taken.  Closing it again does nothing.
+--- Returns nothing.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local channel = fcgi.channel()
+--- channel:close()
+--- print(channel:get()) --> nil, "closed"
+--- ```
+function Channel:close() end
+
+--- A request: what the web server says of it, its body, and its answer.
+---
+--- Names of parameters, queries and cookies are compared exactly, those of
+--- headers without regard to case, and `_` is `-`.
+---
+--- A request that is kept beyond the end of its handler answers every call with
+--- nil and "finished", or "aborted" if its client had gone; its fields are nil,
+--- but for ctx.  While the handler runs, other tasks may use the request too.
+---
+--- ```lua
+--- print(req:method(), req:path()) --> "POST", "/app/shoes"
+--- return 200, { ["Content-Type"] = "text/plain" }, req:body()
+--- ```
+---@class fcgi.Request
+--- What the web server wants: one hook serves each role.
+---@field role "responder"|"authorizer"|"filter"
+--- The name of the request in the log: the header X-Request-Id if the web
+--- server sent one that is at most 64 printable characters long, else a number
+--- in hexadecimal digits.
+---@field id string
+--- When its parameters had come, on the clock of fcgi.now.
+---@field started number
+--- A free table for whoever works on the request.  Another table can be
+--- assigned; nothing else of a request can.
+---@field ctx table
+--- Of a filter: the size of the file that req:data reads.
+---@field data_length integer?
+--- Of a filter: when that file was changed, in seconds since 1970.
+---@field data_mtime integer?
+local Request = {}
+
+--- A FastCGI parameter, exactly as the web server sent it; without a name a
+--- table of all.  If one was sent twice the first counts.
+---
+--- ```lua
+--- print(req:param "SERVER_PROTOCOL") --> "HTTP/1.1"
+--- print(req:param().REQUEST_METHOD) --> "POST"
+--- ```
+---@nodiscard
+---@param name string
+---@return string? value nil: there is none
+---@overload fun(self: fcgi.Request): table<string, string>
+function Request:param(name) end
+
+--- All parameters by name, as `req:param()`.
+---
+--- ```lua
+--- for name, value in pairs(req:params()) do
+---   req:write_err(name, "=", value, "\n")
+--- end
+--- ```
+---@nodiscard
+---@return table<string, string> params
+function Request:params() end
+
+--- The request's method.
+---
+--- ```lua
+--- if req:method() ~= "POST" then
+---   return 405, { Allow = "POST" }
+--- end
+--- ```
+---@nodiscard
+---@return string method "GET" if the web server does not say
+function Request:method() end
+
+--- The path of the URL: the script's name and what comes after it, decoded by
+--- the web server.
+---
+--- ```lua
+--- print(req:path()) --> "/app/shoes"
+--- ```
+---@nodiscard
+---@return string path "/" if the web server does not say
+function Request:path() end
+
+--- The part of the path that led the web server to this application.
+---
+--- ```lua
+--- print(req:script_name()) --> "/app"
+--- ```
+---@nodiscard
+---@return string? path
+function Request:script_name() end
+
+--- The part of the path after the script's name.
+---
+--- ```lua
+--- print(req:path_info()) --> "/shoes"
+--- ```
+---@nodiscard
+---@return string? path
+function Request:path_info() end
+
+--- What stands behind the question mark of the URL, still encoded.
+---
+--- ```lua
+--- print(req:query_string()) --> "name=Ada%20L&tag=a&tag=b"
+--- ```
+---@nodiscard
+---@return string query "" if there is none
+function Request:query_string() end
+
+--- The path and the query string as the client sent them, still encoded.
+---
+--- ```lua
+--- print(req:uri()) --> "/app/shoes?name=Ada%20L&tag=a&tag=b"
+--- ```
+---@nodiscard
+---@return string? uri
+function Request:uri() end
+
+--- The protocol that the client speaks.
+---
+--- ```lua
+--- print(req:protocol()) --> "HTTP/1.1"
+--- ```
+---@nodiscard
+---@return string? protocol
+function Request:protocol() end
+
+--- How the client reached the web server.
+---
+--- ```lua
+--- print(req:scheme()) --> "http"
+--- ```
+---@nodiscard
+---@return string scheme "http" or "https", unless the web server says otherwise
+function Request:scheme() end
+
+--- The host that the client asked for, with a port if it named one; the web
+--- server's own name if it named none.  The client chooses it.
+---
+--- ```lua
+--- print(req:host()) --> "shop.example"
+--- ```
+---@nodiscard
+---@return string? host
+function Request:host() end
+
+--- The address of the client, or of the proxy before the web server.
+---
+--- ```lua
+--- print(req:remote_addr()) --> "192.0.2.7"
+--- ```
+---@nodiscard
+---@return string? address
+function Request:remote_addr() end
+
+--- The user whom the web server has authenticated.
+---
+--- ```lua
+--- if not req:user() then
+---   return 401, { ["WWW-Authenticate"] = 'Basic realm="shop"' }
+--- end
+--- ```
+---@nodiscard
+---@return string? name nil: nobody was
+function Request:user() end
+
+--- The size of the body as the client announced it.
+---
+--- ```lua
+--- print(req:content_length()) --> 8
+--- ```
+---@nodiscard
+---@return integer? bytes nil: unknown, which does not mean that there is no body
+function Request:content_length() end
+
+--- A header of the request; without a name a table of all, whose keys are in
+--- lower case with dashes.  Content-Type and Content-Length are included, Proxy
+--- never is.  Repeated headers are joined by ", ", cookies by "; ".
+---
+--- ```lua
+--- print(req:header "Content-Type") --> "text/plain"
+--- print(req:header()["content-type"]) --> "text/plain"
+--- ```
+---@nodiscard
+---@param name string
+---@return string? value nil: there is none
+---@overload fun(self: fcgi.Request): table<string, string>
+function Request:header(name) end
+
+--- The first value of a name in the query string, decoded; without a name a
+--- table of the first values.  What is no escape stands for itself.
+---
+--- ```lua
+--- print(req:query "name") --> "Ada L"
+--- print(req:query "colour") --> nil
+--- print(req:query()) --> { name = "Ada L", tag = "a" }
+--- ```
+---@nodiscard
+---@param name string
+---@return string? value nil: there is none
+---@overload fun(self: fcgi.Request): table<string, string>
+function Request:query(name) end
+
+--- All values of a name in the query string, decoded, in order.
+---
+--- ```lua
+--- print(req:query_all "tag") --> { "a", "b" }
+--- print(req:query_all "colour") --> {}
+--- ```
+---@nodiscard
+---@param name string
+---@return string[] values empty if there is none
+function Request:query_all(name) end
+
+--- The first cookie of a name: without its quotes, otherwise as sent; without
+--- a name a table of the first values.
+---
+--- ```lua
+--- print(req:cookie "theme") --> "dark"
+--- print(req:cookie()) --> { visits = "6", theme = "dark" }
+--- ```
+---@nodiscard
+---@param name string
+---@return string? value nil: there is none
+---@overload fun(self: fcgi.Request): table<string, string>
+function Request:cookie(name) end
+
+--- All cookies of a name, in order.
+---
+--- ```lua
+--- print(req:cookie_all "visits") --> { "6" }
+--- ```
+---@nodiscard
+---@param name string
+---@return string[] values empty if there is none
+function Request:cookie_all(name) end
+
+--- Reads the body as it comes.  With a number: that many bytes at most, as soon
+--- as there are any, and never more than 1 MiB.  Without: all the rest, or what
+--- had come when the client went.  Raises after req:body, which takes the body
+--- as a whole.
+---
+--- ```lua
+--- local size = 0
+--- for piece in function() return req:read(65536) end do
+---   size = size + #piece
+--- end
+--- print(size) --> 8
+--- ```
+---@async
+---@nodiscard
+---@param max? integer bytes, positive; default: all
+---@return string? bytes never empty; nil: the body has ended, or see err
+---@return "aborted"|"finished"|nil err the client has gone; the request is over
+function Request:read(max) end
+
+--- Reads a line of the body, with its newline, which the last line may lack.
+--- Of a longer line `max` bytes, and its rest the next time.  Raises after
+--- req:body.
+---
+--- ```lua
+--- print(req:read_line()) --> "one\n"
+--- print(req:read_line(2)) --> "tw"
+--- print(req:read_line()) --> "o\n"
+--- print(req:read_line()) --> nil
+--- ```
+---@async
+---@nodiscard
+---@param max? integer bytes, positive; default: 1 MiB
+---@return string? line nil: the body has ended, or see err
+---@return "aborted"|"finished"|nil err the client has gone; the request is over
+function Request:read_line(max) end
+
+--- An iterator over the lines of the body, without their newlines; a carriage
+--- return is left.  The iterator may wait.  It ends with the body, or when the
+--- client goes: req:is_aborted() tells.  Lines over 1 MiB come in pieces.
+---
+--- ```lua
+--- local lines = {}
+--- for line in req:lines() do
+---   lines[#lines + 1] = line
+--- end
+--- print(lines) --> { "one", "two" }
+--- ```
+---@nodiscard
+---@return async fun(): string? next_line
+function Request:lines() end
+
+--- The whole body, in one string.  It may be asked for again; after req:read,
+--- read_line or lines have begun to take it, it raises.  What is larger than
+--- `max` is thrown away.
+---
+--- ```lua
+--- local text, err = req:body(1 << 20)
+--- if not text then
+---   return 413, {}, err
+--- end
+--- print(text) --> "one\ntwo\n"
+--- ```
+---@async
+---@nodiscard
+---@param max? integer bytes, not negative; default: 16 MiB, or `--max-body` if that is more
+---@return string? body "" if there is none; nil: see err
+---@return "too large"|"aborted"|"finished"|nil err
+function Request:body(max) end
+
+--- Of a filter: reads the file that it is to answer with, as req:read reads the
+--- body.  Read the body first: the web server sends it before the file.  Raises
+--- in other roles.
+---
+--- ```lua
+--- function on_filter(req)
+---   req:set_header("Content-Type", "text/plain")
+---   req:set_header("Content-Length", req.data_length)
+---   for piece in function() return req:data(65536) end do
+---     req:write(piece:upper())
+---   end
+--- end
+--- ```
+---@async
+---@nodiscard
+---@param max? integer bytes, positive; default: all
+---@return string? bytes never empty; nil: the file has ended, or see err
+---@return "aborted"|"finished"|nil err the client has gone; the request is over
+function Request:data(max) end
+
+--- Has the client gone?  Web servers differ in when they tell: some do at once,
+--- some only when something is written.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- for _ = 1, 10 do
+---   if req:is_aborted() then return end
+---   fcgi.sleep(0.001) -- works on something
+--- end
+--- ```
+---@nodiscard
+---@return boolean aborted
+function Request:is_aborted() end
+
+--- Lets a function run, as a task of its own, when the client goes; at once if
+--- it has gone.  Several may be given.  They do not run when the handler ends
+--- before.
+---
+--- ```lua
+--- local query = { stop = function() end } -- something that takes long
+--- req:on_abort(function() query:stop() end)
+--- ```
+---@param f async fun()
+---@return fcgi.Request req itself, so that calls chain
+function Request:on_abort(f) end
+
+--- Sets the status of the answer.  Raises when the head has gone or was begun
+--- by a write, and for what is no status.
+---
+--- ```lua
+--- req:set_status(201):set_header("Location", "/app/shoes/7")
+--- ```
+---@param code integer from 200 to 599
+---@param reason? string at most 128 bytes; default: the usual one
+---@return fcgi.Request req itself, so that calls chain
+function Request:set_status(code, reason) end
+
+--- Sets a header of the answer in place of those of its name; nil removes them.
+--- `Status` sets the status.  Raises when the head has gone or was begun by a
+--- write, for a name that is none, and for control bytes in a value.
+---
+--- ```lua
+--- req:set_header("Content-Type", "text/html; charset=utf-8")
+--- req:set_header("Content-Length", 0):set_header("Vary", { "Cookie", "Accept" })
+--- req:set_header("Content-Length", nil)
+--- ```
+---@param name string
+---@param value fcgi.HeaderValue|nil
+---@return fcgi.Request req itself, so that calls chain
+function Request:set_header(name, value) end
+
+--- Adds a header to the answer beside those of its name.  Raises as set_header
+--- does, and for nil.
+---
+--- ```lua
+--- req:add_header("Link", "</a.css>; rel=preload")
+--- req:add_header("Link", "</b.css>; rel=preload")
+--- ```
+---@param name string
+---@param value fcgi.HeaderValue
+---@return fcgi.Request req itself, so that calls chain
+function Request:add_header(name, value) end
+
+--- Sets a cookie: adds a header Set-Cookie.
+---
+--- ```lua
+--- local visits = math.tointeger(req:cookie "visits") or 0
+--- req:set_cookie("visits", visits + 1)
+--- ```
+---@param name string
+---@param value string|number
+---@param options? table
+---@return fcgi.Request req itself, so that calls chain
+function Request:set_cookie(name, value, options) end
+
+--- Writes a piece of the answer; the first one sends the head, or is the head.
+--- Waits while the client is slow to take what was written.  All arguments are
+--- checked before the first byte is taken; raises for what is no text.
+---
+--- ```lua
+--- req:set_header("Content-Type", "text/plain")
+--- local items = { "shoes", { " and ", "socks" } }
+--- print(req:write("We have ", 2, " things: ", items, ".\n")) --> true
+--- ```
+---@async
+---@param ... fcgi.Text
+---@return true? done
+---@return "aborted"|"finished"|nil err the client has gone; the answer is finished
+function Request:write(...) end
+
+--- Writes to the log and, unless `--stderr=log`, to the error log of the web
+--- server.  Waits while that is slow to take it.  Raises for what is no text.
+---
+--- ```lua
+--- print(req:write_err("The visitor likes ", req:cookie "theme", ".\n")) --> true
+--- ```
+---@async
+---@param ... fcgi.Text
+---@return true? done
+---@return "aborted"|"finished"|nil err the client has gone; the answer is finished
+function Request:write_err(...) end
+
+--- Sends what was written, or the head alone, and waits until the system has
+--- taken it.  Many web servers hold it back all the same, unless told not to.
+---
+--- ```lua
+--- req:set_header("Content-Type", "text/plain")
+--- for n = 3, 1, -1 do
+---   req:write(n, "\n")
+---   if not req:flush() then return end -- the client has gone
+--- end
+--- ```
+---@async
+---@return true? done
+---@return "aborted"|"finished"|nil err the client has gone; the answer is finished
+function Request:flush() end
+
+--- Answers as a whole, and finishes.  Headers set before stay, unless they are
+--- set anew here.  Raises when the head has gone or was begun by a write, and
+--- for what is no status, no headers or no body.
+---
+--- ```lua
+--- req:send(200, { ["Content-Type"] = "text/plain" }, "Thank you.\n")
+--- -- The client has its answer; what follows keeps nobody waiting.
+--- ```
+---@async
+---@param status integer from 200 to 599
+---@param headers? table<string, fcgi.HeaderValue>
+---@param body? fcgi.Body default: none
+---@return true? done
+---@return "aborted"|"finished"|nil err the client has gone; the answer is finished
+function Request:send(status, headers, body) end
+
+--- Sends the client to another URL, and finishes.
+---
+--- ```lua
+--- req:redirect "/app/socks"
+--- ```
+---@param url string
+---@param status? integer default: 302
+---@return true? done
+---@return "aborted"|"finished"|nil err the client has gone; the answer is finished
+function Request:redirect(url, status) end
+
+--- Ends the answer; the handler goes on.  Doing it again is no mistake; what is
+--- written later gives nil, "finished".
+---
+--- ```lua
+--- req:send(202)
+--- print(req:finish()) --> true
+--- print(req:write("more")) --> nil, "finished"
+--- ```
+---@param app_status? integer from 0 to 4294967295, for the web server's log; default: 0
+---@return true? done
+---@return "aborted"|"finished"|nil err the request is over
+function Request:finish(app_status) end
+
+return fcgi

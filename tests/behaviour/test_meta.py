@@ -1,0 +1,493 @@
+"""The manual of the Lua API, lua/fcgi/meta.lua: it says neither more nor less
+than the program has, its examples run, its @async are true.
+
+In an example `print(...) --> values` and `local a, b = ... --> values` say
+what comes out, as Lua expressions.
+
+SPDX-License-Identifier: MIT
+"""
+import re
+
+import pytest
+
+from support import meta
+from support.fastcgi import AUTHORIZER, FILTER, RESPONDER
+from support.gateway import run
+
+META = meta.read()
+FUNCTIONS = META.functions()
+ROOT = meta.PATH.parents[2]
+
+# The request that the chapter "The manual" describes.
+PARAMS = {
+    "REQUEST_METHOD": "POST", "SCRIPT_NAME": "/app", "PATH_INFO": "/shoes",
+    "REQUEST_URI": "/app/shoes?name=Ada%20L&tag=a&tag=b",
+    "QUERY_STRING": "name=Ada%20L&tag=a&tag=b", "HTTP_HOST": "shop.example",
+    "HTTP_COOKIE": "visits=6; theme=dark", "CONTENT_TYPE": "text/plain",
+}
+BODY = b"one\ntwo\n"
+
+
+def ids(things):
+    return [f"{one.owner}:{one.line}" for one in things]
+
+
+# --- the parser is strict ------------------------------------------------------
+
+SOUND = '''---@meta fcgi
+-- SPDX-License-Identifier: MIT
+--[==[
+# A chapter
+
+Prose.
+]==]
+
+--- Says what it is.
+---@alias fcgi.Text string|number
+
+--- A module.
+---@class fcgi
+--- A number.
+---@field n integer
+local fcgi = {}
+
+--- Does something.
+---
+--- ```lua
+--- print(1) --> 1
+--- ```
+---@async
+---@param a fcgi.Text what it is
+---@param b? integer
+---@param ... any
+---@return string? result
+---@return "x"|"y z"|nil err why
+---@overload fun(self: fcgi): table<string, string>
+function fcgi.f(a, b, ...) end
+
+return fcgi
+'''
+
+
+def test_parser_finds_everything():
+    sound = meta.parse(SOUND)
+    f = sound.functions()["fcgi.f"]
+    assert list(sound.chapters) == ["A chapter"]
+    assert sound.classes["fcgi"].fields["n"].type == "integer"
+    assert sound.aliases["fcgi.Text"].type == "string|number"
+    assert f.flags == {"async"} and f.args == ["a", "b", "..."]
+    assert [(p.name, p.type, p.optional) for p in f.params] == [
+        ("a", "fcgi.Text", False), ("b", "integer", True),
+        ("...", "any", False)]
+    assert [(r.type, r.name, r.text) for r in f.returns] == [
+        ("string?", "result", ""), ('"x"|"y z"|nil', "err", "why")]
+    assert [(e.owner, e.line, e.code) for e in sound.examples()] == [
+        ("fcgi.f", 21, "print(1) --> 1")]
+
+
+@pytest.mark.parametrize("old,new,what", [
+    ("---@meta fcgi\n", "", "first line"),
+    ("--[==[\n", "", "no chapters"),
+    ("Prose.", "", "no description"),
+    ("--- Does something.\n", "", "no description"),
+    ("--- Says what it is.\n", "", "no description"),
+    ("--- A module.\n", "", "no description"),
+    ("--- A number.\n", "", "no description"),
+    ("--- ```lua\n--- print(1) --> 1\n--- ```\n", "", "no example"),
+    ("--- ```lua", "--- ```c", "a block of c code"),
+    ("1\n--- ```\n", "1\n", "has no end"),
+    ("---@async", "---@asink", "unknown tag"),
+    ("---@async", "---@async yes", "stands alone"),
+    ("---@param a fcgi.Text what it is\n", "", "but the @param"),
+    ("---@param b? integer\n---@param ...", "---@param ...", "but the @param"),
+    ("(a, b, ...)", "(b, a, ...)", "but the @param"),
+    ("---@param a fcgi", "---@param a? fcgi", "but the @param|optional"),
+    ("a fcgi.Text", "a fcgi.Texts", "is not defined"),
+    ("a fcgi.Text", "a fun(", "unbalanced"),
+    ('---@return string? result\n---@return "x"|"y z"|nil err why\n', "",
+     "neither @return"),
+    ("Does something.", "Does something.  Returns nothing.", "or both"),
+    ("string? result", "string?", "needs a type and a name"),
+    ("---@field n integer", "---@field n integer many", "stands above"),
+    ("function fcgi.f", "function fcgi:f", "a colon"),
+    ("function fcgi.f", "function other.f", "is no class"),
+    ("return fcgi\n", "", "is not returned"),
+    ("return fcgi\n", "local x = 1\n", "not understood"),
+    ("return fcgi\n", "--- Lost.\n\nreturn fcgi\n", "belongs to"),
+])
+def test_parser_refuses(old, new, what):
+    assert old in SOUND
+    text = SOUND.replace(old, new, 1)
+    if new == "---@param a? fcgi":      # an optional one before another
+        text = text.replace("b? integer", "b integer")
+    with pytest.raises(meta.MetaError, match=what):
+        meta.parse(text)
+
+
+# --- it is the API of the program ----------------------------------------------
+
+# One object of each class; each runs in a handler of the role filter.
+OBJECTS = {
+    "fcgi": ["fcgi"],
+    "fcgi.Request": ["req"],
+    "fcgi.Task": ["fcgi.spawn(function() end)",
+                  "fcgi.every(60, function() end)"],
+    "fcgi.Channel": ["fcgi.channel()"],
+}
+
+# Names of functions: of a table, or of what a metatable's __index leads to.
+WALK = """\
+local object, found = %s, {}
+local class = debug.getmetatable(object)
+local function add(names)
+  for name, value in pairs(names) do
+    if type(value) == "function" and name:sub(1, 2) ~= "__" then
+      found[#found + 1] = name
+    end
+  end
+end
+if type(object) == "table" then add(object) end
+local index = class and class.__index
+if type(index) == "table" and index ~= object then add(index) end
+if type(index) == "function" then
+  local i = 1
+  while true do
+    local name, value = debug.getupvalue(index, i)
+    if not name then break end
+    if type(value) == "table" and value ~= class then add(value) end
+    i = i + 1
+  end
+end
+return 200, {}, table.concat(found, " ")
+"""
+
+FILTERS = """\
+local fcgi = require "fcgi"
+function on_filter(req)
+  local code = "local req, fcgi = ... " .. req:param "LUA"
+  return assert(load(code, "=test", "t"))(req, fcgi)
+end
+"""
+
+
+@pytest.fixture
+def text_of(shared_gateway):
+    """text_of(code): the text that a handler of the role filter answers."""
+    gw = shared_gateway(FILTERS)
+
+    def ask(code):
+        response = gw.request(
+            {**PARAMS, "LUA": code, "FCGI_DATA_LENGTH": "4",
+             "FCGI_DATA_LAST_MOD": "1700000000"},
+            BODY, role=FILTER, data=b"file")
+        assert response.status == 200, (code, response, gw.log()[-2000:])
+        return response.text
+    return ask
+
+
+def test_every_class_has_an_object_here():
+    assert set(OBJECTS) == {name for name, cls in META.classes.items()
+                            if cls.is_table}
+
+
+@pytest.mark.parametrize("name,expression", [
+    (name, expression) for name, expressions in OBJECTS.items()
+    for expression in expressions])
+def test_functions_are_those_of_the_program(text_of, name, expression):
+    documented = set(META.classes[name].functions)
+    assert set(text_of(WALK % expression).split()) == documented
+
+
+def test_fields_of_the_module_are_those_of_the_program(text_of):
+    fields = text_of("local found = {} for name, value in pairs(fcgi) do "
+                     "if type(value) ~= 'function' then "
+                     "found[#found + 1] = name end end "
+                     "return 200, {}, table.concat(found, ' ')").split()
+    assert set(fields) == set(META.classes["fcgi"].fields)
+
+
+def words_of_the_source():
+    """Every string in it that could be the name of a field."""
+    words = set()
+    for path in [*ROOT.glob("src/script/*.c"), *ROOT.glob("lua/fcgi/*.lua")]:
+        if path != meta.PATH:
+            words |= set(re.findall(r'"([a-z_]{2,})"', path.read_text()))
+    return sorted(words)
+
+
+def test_fields_of_a_request_are_those_of_the_program(text_of):
+    """They cannot be listed, so everything that may be one is asked for."""
+    documented = META.classes["fcgi.Request"].fields
+    asked = sorted({*words_of_the_source(), *documented})
+    found = text_of("local found = {} for word in ('%s'):gmatch('%%S+') do "
+                    "local value = req[word] if value ~= nil and "
+                    "type(value) ~= 'function' then "
+                    "found[#found + 1] = word end end "
+                    "return 200, {}, table.concat(found, ' ')"
+                    % " ".join(asked))
+    assert set(found.split()) == set(documented)
+
+
+@pytest.mark.parametrize("name", sorted(set(OBJECTS) - {"fcgi"}))
+def test_what_can_be_closed_is_said_to_be(text_of, name):
+    closes = text_of("return 200, {}, tostring(debug.getmetatable(%s).__close "
+                     "~= nil)" % OBJECTS[name][0])
+    said = "`<close>`" in META.classes[name].doc.text
+    assert closes == str(said).lower()
+
+
+@pytest.mark.parametrize("hook", sorted({
+    "on_start", "on_worker", "on_exit", "on_reload", "on_abort",
+    *(name for name in META.classes["fcgi.App"].fields
+      if name.startswith("on_"))}))
+def test_hooks_are_those_of_the_program(tmp_path, hook):
+    script = tmp_path / "app.lua"
+    script.write_text("return { %s = function() end, on_request = print }"
+                      % hook)
+    documented = hook in META.classes["fcgi.App"].fields
+    assert (run("--check", script).code == 0) == documented
+
+
+def test_file_is_sound_lua(text_of):
+    assert text_of("return 200, {}, type(loadfile('%s', 't'))"
+                   % meta.PATH) == "function"
+
+
+# --- its examples run ----------------------------------------------------------
+
+CHECK = """\
+local fcgi = require "fcgi"
+
+local function same(a, b)
+  if type(a) ~= "table" or type(b) ~= "table" then
+    return rawequal(a, b) or a == b and math.type(a) == math.type(b)
+  end
+  for k, v in pairs(a) do if not same(v, b[k]) then return false end end
+  for k in pairs(b) do if a[k] == nil then return false end end
+  return true
+end
+
+local function show(values)
+  local out = {}
+  for i = 1, values.n do out[i] = ("%q"):format(tostring(values[i])) end
+  return table.concat(out, ", ")
+end
+
+-- What came out at a line, and what the manual says.
+function check(line, got, expected)
+  if same(got, expected) then
+    fcgi.log("notice", "as expected at ", line, ".")
+  else
+    fcgi.log("error", "meta.lua:", line, ": ", show(got), ", not ",
+      show(expected))
+  end
+end
+"""
+
+# Runs an example as a handler.  One that does not answer gets an answer.
+RUNNER = """\
+function on_request(req)
+  local code = "local req = ... " .. req:param "LUA"
+  local lines = ("\\n"):rep(math.tointeger(req:param "LINE") - 1)
+  local f = assert(load(lines .. code, "=meta.lua", "t"))
+  local results = table.pack(f(req))
+  if results.n == 0 then pcall(req.set_status, req, 204) end
+  return table.unpack(results, 1, results.n)
+end
+"""
+RESULT = re.compile(r"(\s*)(.*?)\s*--> (.*)")
+PRINTED = re.compile(r"print\((.*)\)")
+ASSIGNED = re.compile(r"(?:local )?([A-Za-z_][\w, ]*?) = .*")
+HOOK = re.compile(r"^function on_|^return \{", re.M)
+
+
+def with_checks(example):
+    """The example's code, in which every --> is a check, and their lines."""
+    lines, checked = [], []
+    for number, line in enumerate(example.code.split("\n"), example.line):
+        found = RESULT.fullmatch(line)
+        if not found:
+            assert "-->" not in line, (number, line)
+            lines.append(line)
+            continue
+        blanks, code, expected = found.groups()
+        printed = PRINTED.fullmatch(code)
+        assigned = ASSIGNED.fullmatch(code)
+        assert printed or assigned, (number, "neither print nor =", line)
+        got = (printed or assigned)[1]
+        checked.append(number)
+        lines.append(f"{blanks}{code + ' ' if assigned else ''}"
+                     f"check({number}, table.pack({got}), "
+                     f"table.pack({expected}))")
+    return "\n".join(lines), checked
+
+
+def check_log(log, checked):
+    """No errors, and all checks were made."""
+    errors = re.findall(r"^\S+ error .*", log, re.M)
+    made = {int(n) for n in re.findall(r"as expected at (\d+)\.", log)}
+    assert not errors, log
+    assert made == set(checked), log
+
+
+def test_results_are_checked(gateway):
+    """The tests below can fail."""
+    gw = gateway(RUNNER, "--eval", CHECK)
+    example = meta.Example("x", 7, "print(1, {2}) --> 1, {2}\n"
+                                   "local a = 3 --> 4\nprint(1.0) --> 1")
+    code, checked = with_checks(example)
+    assert checked == [7, 8, 9]
+    assert gw.request({"LUA": code, "LINE": "7"}).status == 204
+    assert "as expected at 7." in gw.log()
+    assert 'meta.lua:8: "3", not "4"' in gw.log()
+    assert 'meta.lua:9: "1.0", not "1"' in gw.log()
+    assert gw.request({"LUA": "local x\nx.y = 1", "LINE": "7"}).status == 500
+    assert "meta.lua:8: attempt to index" in gw.log()
+
+
+HANDLERS = [one for one in META.examples() if not HOOK.search(one.code)]
+SCRIPTS = [one for one in META.examples() if HOOK.search(one.code)]
+
+
+@pytest.mark.parametrize("example", HANDLERS, ids=ids(HANDLERS))
+def test_example_runs(shared_gateway, example):
+    gw = shared_gateway(RUNNER, "--eval", CHECK)
+    code, checked = with_checks(example)
+    before = len(gw.log())
+    response = gw.request({**PARAMS, "LUA": code, "LINE": str(example.line)},
+                          BODY)
+    assert response.status < 500, gw.log()[before:]
+    check_log(gw.log()[before:], checked)
+
+
+@pytest.mark.parametrize("example", SCRIPTS, ids=ids(SCRIPTS))
+def test_script_example_runs(gateway, example):
+    code, checked = with_checks(example)
+    role, data = RESPONDER, None
+    if "on_authorize" in code:
+        role = AUTHORIZER
+    elif "on_filter" in code:
+        role, data = FILTER, b"the file"
+    gw = gateway("\n" * (example.line - 1) + code, "--eval", CHECK)
+    response = gw.request(
+        {**PARAMS, "FCGI_DATA_LENGTH": str(len(data or b"")),
+         "FCGI_DATA_LAST_MOD": "1700000000"},
+        b"" if role == AUTHORIZER else BODY, role=role, data=data)
+    assert response.status == (500 if "on_error" in code else 200)
+    check_log(gw.log(), checked)
+
+
+# --- what it says of waiting ---------------------------------------------------
+
+# A comparator of table.sort cannot be left.
+NO_WAIT = """\
+local fcgi = require "fcgi"
+local outcome
+function on_filter(req)
+  local big = ("x"):rep(8 << 20)
+  local code = "local req, fcgi, big = ... " .. req:param "LUA"
+  local f = assert(load(code, "=test", "t"))
+  req:set_header("Content-Type", "text/plain")
+  local ok, err = pcall(table.sort, { 1, 2 }, function()
+    f(req, fcgi, big)
+    return false
+  end)
+  outcome = ok and "ended" or tostring(err)
+end
+function on_request()
+  return 200, {}, outcome
+end
+"""
+
+# For each function a call that waits if it can: nothing of the body has come,
+# and nobody reads the answer.
+CALLS = {
+    "fcgi.sleep": "fcgi.sleep(60)",
+    "fcgi.now": "fcgi.now()",
+    "fcgi.log": "fcgi.log('notice', big)",
+    "fcgi.cancelled": "fcgi.cancelled('x')",
+    "fcgi.spawn": "fcgi.spawn(fcgi.sleep, 60)",
+    "fcgi.timeout": "fcgi.timeout(60, fcgi.sleep, 60)",
+    "fcgi.every": "fcgi.every(60, print)",
+    "fcgi.channel": "fcgi.channel(1)",
+    "fcgi.escape": "fcgi.escape(big)",
+    "fcgi.unescape": "fcgi.unescape(big)",
+    "fcgi.html": "fcgi.html(big)",
+    "fcgi.encode_query": "fcgi.encode_query { a = big }",
+    "fcgi.decode_query": "fcgi.decode_query(big)",
+    "fcgi.date": "fcgi.date()",
+    "fcgi.equal": "fcgi.equal(big, big)",
+    "fcgi.random": "fcgi.random(1 << 16)",
+    "fcgi.Task:join": "fcgi.spawn(fcgi.sleep, 60):join()",
+    "fcgi.Task:cancel": "fcgi.spawn(fcgi.sleep, 60):cancel()",
+    "fcgi.Task:detach": "fcgi.spawn(print):detach()",
+    "fcgi.Channel:put": "fcgi.channel():put(1)",
+    "fcgi.Channel:get": "fcgi.channel():get()",
+    "fcgi.Channel:close": "fcgi.channel():close()",
+    "fcgi.Request:param": "req:param 'X'",
+    "fcgi.Request:params": "req:params()",
+    "fcgi.Request:method": "req:method()",
+    "fcgi.Request:path": "req:path()",
+    "fcgi.Request:script_name": "req:script_name()",
+    "fcgi.Request:path_info": "req:path_info()",
+    "fcgi.Request:query_string": "req:query_string()",
+    "fcgi.Request:uri": "req:uri()",
+    "fcgi.Request:protocol": "req:protocol()",
+    "fcgi.Request:scheme": "req:scheme()",
+    "fcgi.Request:host": "req:host()",
+    "fcgi.Request:remote_addr": "req:remote_addr()",
+    "fcgi.Request:user": "req:user()",
+    "fcgi.Request:content_length": "req:content_length()",
+    "fcgi.Request:header": "req:header()",
+    "fcgi.Request:query": "req:query()",
+    "fcgi.Request:query_all": "req:query_all 'n'",
+    "fcgi.Request:cookie": "req:cookie()",
+    "fcgi.Request:cookie_all": "req:cookie_all 'n'",
+    "fcgi.Request:read": "local _ = req:read(1)",
+    "fcgi.Request:read_line": "local _ = req:read_line()",
+    "fcgi.Request:lines": "req:lines()",
+    "fcgi.Request:body": "local _ = req:body()",
+    "fcgi.Request:data": "local _ = req:data(1)",
+    "fcgi.Request:is_aborted": "req:is_aborted()",
+    "fcgi.Request:on_abort": "req:on_abort(print)",
+    "fcgi.Request:set_status": "req:set_status(200)",
+    "fcgi.Request:set_header": "req:set_header('A', 'b')",
+    "fcgi.Request:add_header": "req:add_header('A', 'b')",
+    "fcgi.Request:set_cookie": "req:set_cookie('a', 'b')",
+    "fcgi.Request:write": "req:write(big)",
+    "fcgi.Request:write_err": "req:write_err(big)",
+    "fcgi.Request:flush": "req:write('x') req:flush()",
+    "fcgi.Request:send": "req:send(200, {}, big)",
+    "fcgi.Request:redirect": "req:redirect('/')",
+    "fcgi.Request:finish": "req:write('x') req:finish()",
+}
+
+
+def outcome_of(gw, code):
+    """What became of code where nothing may wait."""
+    with gw.connect() as conn:
+        conn.start(1, {**PARAMS, "LUA": code, "CONTENT_LENGTH": "8"},
+                   role=FILTER, end=False)
+        conn.collect(1)
+    return gw.request().text
+
+
+def test_every_function_is_called_where_it_cannot_wait():
+    assert set(CALLS) == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_async_is_what_waits(shared_gateway, name):
+    gw = shared_gateway(NO_WAIT, "--log-level=error")
+    outcome = outcome_of(gw, CALLS[name])
+    if "async" in FUNCTIONS[name].flags:
+        assert "cannot wait here" in outcome
+    else:
+        assert outcome == "ended"
+
+
+def test_iterator_of_lines_is_what_waits(shared_gateway):
+    gw = shared_gateway(NO_WAIT, "--log-level=error")
+    assert FUNCTIONS["fcgi.Request:lines"].returns[0].type == \
+        "async fun(): string?"
+    assert "cannot wait here" in outcome_of(gw, "req:lines()()")
