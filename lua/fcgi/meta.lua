@@ -601,6 +601,143 @@ function Channel:get(timeout) end
 --- ```
 function Channel:close() end
 
+--- A stream of a request as an object that behaves like one of Lua's files, for
+--- libraries that want one: req.input reads the body, req.out writes the answer,
+--- req.err the web server's error log.  What a library reads or writes here and
+--- what is read and written by the request's own functions is one stream.  A
+--- call in the wrong direction gives nil, "Bad file descriptor", 9.  Using one
+--- that was closed raises.  It is also a `<close>` variable.
+---
+--- ```lua
+--- local function copy(from, to) -- knows nothing of requests
+---   for line in from:lines "L" do
+---     to:write(line)
+---   end
+--- end
+--- req:set_header("Content-Type", "text/plain")
+--- copy(req.input, req.out)
+--- ```
+---@class fcgi.File
+local File = {}
+
+--- Reads as Lua's file:read does: "l" a line without its newline, "L" with it,
+--- "n" a number, "a" all the rest, or a number of bytes; a result for each
+--- format.  Raises for other formats, and after req:body.
+---
+--- ```lua
+--- print(req.input:read("l", 2)) --> "one", "tw"
+--- print(req.input:read "a") --> "o\n"
+--- print(req.input:read "l") --> nil
+--- ```
+---@async
+---@param ... "n"|"a"|"l"|"L"|integer default: "l"
+---@return any ... nil at the end; nil, "aborted" or "finished", and an error number
+function File:read(...) end
+
+--- An iterator that reads these formats each time, until the first result is
+--- nil.  The iterator may wait.
+---
+--- ```lua
+--- local lines = {}
+--- for line in req.input:lines() do
+---   lines[#lines + 1] = line
+--- end
+--- print(lines) --> { "one", "two" }
+--- ```
+---@nodiscard
+---@param ... "n"|"a"|"l"|"L"|integer default: "l"
+---@return async fun(): any next_values
+function File:lines(...) end
+
+--- Writes strings and numbers, as req:write or req:write_err does; waits when
+--- they do.  Raises for anything else, lists too.
+---
+--- ```lua
+--- req:set_header("Content-Type", "text/plain")
+--- req.out:write("The answer is ", 42, ".\n")
+--- print(req.err:write("asked for the answer\n") == req.err) --> true
+--- ```
+---@async
+---@param ... string|number
+---@return fcgi.File? file itself, so that calls chain
+---@return string? err "aborted": the client has gone; "finished": the answer is
+---@return integer? code of the error
+function File:write(...) end
+
+--- Of req.out: sends what was written, as req:flush does.  Of the others it does
+--- nothing.
+---
+--- ```lua
+--- req:set_header("Content-Type", "text/plain")
+--- req.out:write("hello\n")
+--- print(req.out:flush()) --> true
+--- ```
+---@async
+---@return true? done
+---@return string? err "aborted" or "finished"
+---@return integer? code of the error
+function File:flush() end
+
+--- Closes the object; closing req.out ends the answer, as req:finish does.
+---
+--- ```lua
+--- req:set_header("Content-Type", "text/plain")
+--- req.out:write("bye\n")
+--- print(req.out:close()) --> true
+--- print(req:write("more")) --> nil, "finished"
+--- ```
+---@return true? done
+---@return string? err "aborted" or "finished"
+---@return integer? code of the error
+function File:close() end
+
+--- Streams cannot be positioned: this is for libraries that ask.
+---
+--- ```lua
+--- print(req.input:seek("set", 0)) --> nil, "not seekable", 29
+--- ```
+---@param whence? "set"|"cur"|"end"
+---@param offset? integer
+---@return nil position
+---@return string err "not seekable"
+---@return integer code of the error
+function File:seek(whence, offset) end
+
+--- Does nothing: what was written goes when the task waits, whatever the mode.
+---
+--- ```lua
+--- print(req.out:setvbuf "line") --> true
+--- ```
+---@param mode "no"|"full"|"line"
+---@param size? integer
+---@return true done
+function File:setvbuf(mode, size) end
+
+--- How a browser is to treat a cookie: see req:set_cookie.  A cookie whose name
+--- begins with `__Secure-` or `__Host-` must be what it promises.
+---
+--- ```lua
+--- req:set_cookie("__Host-session", "8f3a", { secure = true, same_site = "Strict" })
+--- ```
+---@class fcgi.CookieOptions
+--- The paths that the cookie is for; default: "/"; false: the browser's choice.
+---@field path? string|false
+--- The domain whose hosts get it; default: only the host that set it.
+---@field domain? string
+--- How long it lives, in seconds; default: until the browser ends.
+---@field max_age? integer
+--- When it ends, in seconds since 1970.
+---@field expires? number
+--- Sent over https only; default: false.
+---@field secure? boolean
+--- Hidden from the page's own scripts; default: true.
+---@field http_only? boolean
+--- Whether requests from other sites carry it; default: "Lax"; false: the
+--- browser's choice.  "None" needs `secure`.
+---@field same_site? "Lax"|"Strict"|"None"|false
+--- Kept apart for each site that embeds this one; needs `secure`.
+---@field partitioned? boolean
+
 --- A request: what the web server says of it, its body, and its answer.
 ---
 --- Names of parameters, queries and cookies are compared exactly, those of
@@ -608,7 +745,8 @@ function Channel:close() end
 ---
 --- A request that is kept beyond the end of its handler answers every call with
 --- nil and "finished", or "aborted" if its client had gone; its fields are nil,
---- but for ctx.  While the handler runs, other tasks may use the request too.
+--- but for ctx, input, out and err.  While the handler runs, other tasks may use
+--- the request too.
 ---
 --- ```lua
 --- print(req:method(), req:path()) --> "POST", "/app/shoes"
@@ -630,6 +768,12 @@ function Channel:close() end
 ---@field data_length integer?
 --- Of a filter: when that file was changed, in seconds since 1970.
 ---@field data_mtime integer?
+--- The body as a file-like object.
+---@field input fcgi.File
+--- The answer as a file-like object.
+---@field out fcgi.File
+--- The web server's error log as a file-like object.
+---@field err fcgi.File
 local Request = {}
 
 --- A FastCGI parameter, exactly as the web server sent it; without a name a
@@ -984,15 +1128,19 @@ function Request:set_header(name, value) end
 ---@return fcgi.Request req itself, so that calls chain
 function Request:add_header(name, value) end
 
---- Sets a cookie: adds a header Set-Cookie.
+--- Sets a cookie of the client, or deletes it (nil).  Name and value go as
+--- they are: for a value that may be anything take fcgi.escape.  Raises for a
+--- name that is no token, a ";" or a control byte in a value, for an unknown
+--- option, for a cookie that browsers would drop, and as add_header does.
 ---
 --- ```lua
 --- local visits = math.tointeger(req:cookie "visits") or 0
---- req:set_cookie("visits", visits + 1)
+--- req:set_cookie("visits", visits + 1, { max_age = 30 * 24 * 3600 })
+--- req:set_cookie("theme", nil)
 --- ```
 ---@param name string
----@param value string|number
----@param options? table
+---@param value string|number|nil
+---@param options? fcgi.CookieOptions
 ---@return fcgi.Request req itself, so that calls chain
 function Request:set_cookie(name, value, options) end
 
@@ -1054,13 +1202,15 @@ function Request:flush() end
 ---@return "aborted"|"finished"|nil err the client has gone; the answer is finished
 function Request:send(status, headers, body) end
 
---- Sends the client to another URL, and finishes.
+--- Sends the client to another URL, and finishes.  Raises for a URL with blanks
+--- or control bytes (see fcgi.escape), and when the head has gone or was begun
+--- by a write.
 ---
 --- ```lua
---- req:redirect "/app/socks"
+--- req:redirect("/app/socks", 303)
 --- ```
 ---@param url string
----@param status? integer default: 302
+---@param status? 301|302|303|307|308 default: 302
 ---@return true? done
 ---@return "aborted"|"finished"|nil err the client has gone; the answer is finished
 function Request:redirect(url, status) end

@@ -133,6 +133,7 @@ OBJECTS = {
     "fcgi.Task": ["fcgi.spawn(function() end)",
                   "fcgi.every(60, function() end)"],
     "fcgi.Channel": ["fcgi.channel()"],
+    "fcgi.File": ["req.input", "req.out", "req.err"],
 }
 
 # Names of functions: of a table, or of what a metatable's __index leads to.
@@ -260,7 +261,7 @@ local fcgi = require "fcgi"
 
 local function same(a, b)
   if type(a) ~= "table" or type(b) ~= "table" then
-    return rawequal(a, b) or a == b and math.type(a) == math.type(b)
+    return a == b and math.type(a) == math.type(b)
   end
   for k, v in pairs(a) do if not same(v, b[k]) then return false end end
   for k in pairs(b) do if a[k] == nil then return false end end
@@ -424,6 +425,13 @@ CALLS = {
     "fcgi.Channel:put": "fcgi.channel():put(1)",
     "fcgi.Channel:get": "fcgi.channel():get()",
     "fcgi.Channel:close": "fcgi.channel():close()",
+    "fcgi.File:read": "req.input:read(1)",
+    "fcgi.File:lines": "req.input:lines()",
+    "fcgi.File:write": "req.out:write(big)",
+    "fcgi.File:flush": "req.out:write('x') req.out:flush()",
+    "fcgi.File:close": "req.out:write('x') req.out:close()",
+    "fcgi.File:seek": "req.input:seek()",
+    "fcgi.File:setvbuf": "req.out:setvbuf('no')",
     "fcgi.Request:param": "req:param 'X'",
     "fcgi.Request:params": "req:params()",
     "fcgi.Request:method": "req:method()",
@@ -455,7 +463,7 @@ CALLS = {
     "fcgi.Request:add_header": "req:add_header('A', 'b')",
     "fcgi.Request:set_cookie": "req:set_cookie('a', 'b')",
     "fcgi.Request:write": "req:write(big)",
-    "fcgi.Request:write_err": "req:write_err(big)",
+    "fcgi.Request:write_err": "req:write_err(big) req:write_err('x')",
     "fcgi.Request:flush": "req:write('x') req:flush()",
     "fcgi.Request:send": "req:send(200, {}, big)",
     "fcgi.Request:redirect": "req:redirect('/')",
