@@ -91,8 +91,9 @@ the whole process.
 
 A wait passes through coroutines: coroutine.resume does not return before
 the coroutine inside has yielded, returned or raised by itself.  To everybody
-else the waiting coroutine is "normal".  coroutine.close of a coroutine whose
-wait is still under way cancels that wait.
+else the waiting coroutine is "normal".  When another task closes it its wait
+ends, and the resume that was under way gives false and an error.  A task's own
+coroutine cannot be closed, nor can it yield: nobody would resume it.
 
 ```lua
 local fcgi = require "fcgi"
@@ -112,7 +113,8 @@ print(sum) --> 6
 When the world fails, a function gives nil and a short fixed reason, such as
 "timeout", "closed", "aborted" or "too large".  Misuse, such as a wrong argument,
 raises an error that names the script's line.  An error that nobody catches is
-logged with its traceback; the client gets a 500, unless the answer has begun.
+logged with its traceback; the client gets a 500, or sees the answer broken off
+if it had begun.  fcgi.App's on_error can answer instead.
 
 ```lua
 local body, err = req:body(4) --> nil, "too large"
@@ -130,15 +132,16 @@ script whose table says `abort = "cancel"` the handler is cancelled.
 
 A task is cancelled by task:cancel, by the end of what it belongs to, by
 `--timeout`, or at a stop when `--grace` is over.  The wait under way, or else
-the next one, raises an error: once.  For 5 seconds after that waits work, so
-that pcall and `<close>` variables can clean up; then every wait raises again,
-and at last the task is closed without waiting.  The error is a value whose
-tostring is "cancelled: REASON"; fcgi.cancelled gives the reason:
+the next one, raises an error: once.  A wait that is just over still gives what
+it waited for.  For 5 seconds after that waits work, so that pcall and `<close>`
+variables can clean up; then every wait raises again, and at last the task is
+closed without waiting.  A task that has not begun never begins.  The error is
+a value whose tostring is "cancelled: REASON"; fcgi.cancelled gives the reason:
 
 | reason      | why                                                         |
 |-------------|-------------------------------------------------------------|
 | "cancelled" | task:cancel() without a reason                              |
-| "closed"    | the block of `local t <close> = fcgi.spawn(f)` was left     |
+| "closed"    | the block of `local t <close> = fcgi.spawn(f)` has ended    |
 | "finished"  | the handler whose request the task belongs to has returned  |
 | "timeout"   | the time of fcgi.timeout or of `--timeout` was over         |
 | "abort"     | the client has gone, and the script asked for it            |
@@ -166,8 +169,23 @@ was started by a handler, or by a task of its request, belongs to the request:
 it is cancelled when the handler has returned, not when the answer is finished
 and not when the client goes.  task:detach() gives it to the worker process;
 there the tasks live that were started while the script was loaded, and those
-that they start.  Tasks take turns: one runs until it waits, so what stands
-between two waits is never interrupted.
+that they start; they are cancelled when the process stops.  Tasks take turns:
+one runs until it waits, so what stands between two waits is never interrupted.
+
+```lua
+local fcgi = require "fcgi"
+local log = {}
+local function worker(name)
+  for n = 1, 2 do
+    log[#log + 1] = name .. n
+    fcgi.sleep(0)
+  end
+end
+local a, b = fcgi.spawn(worker, "a"), fcgi.spawn(worker, "b")
+a:join()
+b:join()
+print(log) --> { "a1", "b1", "a2", "b2" }
+```
 ]==]
 
 --- What is in a header's value: several values are several header lines.
@@ -203,10 +221,11 @@ between two waits is never interrupted.
 --- parameters have come; the body may still be on its way.  May return
 --- `status[, headers[, body]]`.
 ---@field on_request? async fun(req: fcgi.Request): any, any, any
---- Decides for the web server whether a client may go on (role authorizer):
---- returns `true[, variables]`, which allows it and gives the table's
---- variables to the web server, or `status[, headers[, body]]`, which is the
---- refusal.  nil and false are a refusal with status 403.
+--- Decides for the web server whether a client may go on (role authorizer).
+--- Only returning true lets it; a table behind that has variables for the web
+--- server.  `status[, headers[, body]]`, with a status of 300 or more, is a
+--- refusal, and so are nil and false, with 403.  Whatever else would look like
+--- a permission is answered with 500.
 ---
 --- ```lua
 --- function on_authorize(req)
@@ -306,7 +325,8 @@ function fcgi.cancelled(err) end
 --- cancelled (reason "finished") when the handler has returned; one that is
 --- started while the script is loaded, or by such a task, lives as long as the
 --- worker process.  An error that nobody joins is logged once, with its
---- traceback.
+--- traceback: when the handler has returned, or soon.  Raises for what cannot
+--- be called.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -323,10 +343,10 @@ function fcgi.cancelled(err) end
 ---@return fcgi.Task task
 function fcgi.spawn(f, ...) end
 
---- Calls f, for a limited time.  When the time is over f is cancelled, with
---- reason "timeout"; when fcgi.timeout returns f has ended, its `<close>`
---- variables included.  If f raises an error so does fcgi.timeout.  A result
---- of f itself may be nil, "timeout", too.
+--- Calls f, as a task of its own, for a limited time.  When the time is over f
+--- is cancelled, with reason "timeout"; when fcgi.timeout returns f has ended,
+--- its `<close>` variables included.  If f raises an error so does fcgi.timeout.
+--- Should f catch its cancellation and return, its results are returned.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -341,10 +361,9 @@ function fcgi.spawn(f, ...) end
 function fcgi.timeout(seconds, f, ...) end
 
 --- Starts a task that calls f again and again, the first time after `seconds`.
---- Rounds never overlap: a call that takes longer than `seconds` makes the
---- rounds that it missed be skipped.  An error of f is logged, and the next
---- round comes.  The task belongs to whom one of fcgi.spawn would, and never
---- ends by itself.
+--- Rounds never overlap: those that a long call of f misses are skipped.  An
+--- error of f is logged, and the next round comes.  The task belongs to whom one
+--- of fcgi.spawn would, and never ends by itself.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -358,8 +377,8 @@ function fcgi.timeout(seconds, f, ...) end
 ---@return fcgi.Task task
 function fcgi.every(seconds, f, ...) end
 
---- Makes a channel, through which tasks of one process hand values to each
---- other, in order.  Its capacity is how many values it holds before put waits;
+--- Makes a channel, through which tasks of one process hand values to one
+--- another, in order.  Its capacity is how many values it holds before put waits;
 --- without one a put waits until a get takes its value.
 ---
 --- ```lua
@@ -485,9 +504,10 @@ function fcgi.equal(a, b) end
 ---@return string bytes
 function fcgi.random(n) end
 
---- A function that runs beside others: see fcgi.spawn.  A task is also a
---- `<close>` variable: at the end of the block it is cancelled, with reason
---- "closed", and the block is left when it has ended.
+--- A function that runs beside others: see fcgi.spawn.  A task may be the value
+--- of a `<close>` variable: at the end of the block it is cancelled, with reason
+--- "closed" (or that for which the block is left, if it is left by a
+--- cancellation), and the block is left when it has ended.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -503,8 +523,9 @@ local Task = {}
 --- Waits until the task has ended, and gives the function's results.  For one
 --- that raised an error, nil and that error, whatever it is; for one that was
 --- cancelled, nil and the reason, "cancelled" by default; when the time is over
---- before, nil and "timeout".  Joining it again gives the same.  A task that
---- joins itself, or tasks that join in a circle, raise an error.
+--- before, nil and "timeout".  A task that was cancelled, caught that and
+--- returned gives its results.  Joining again gives the same.  A task that joins
+--- itself, and tasks that join in a circle, raise an error.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -516,8 +537,8 @@ local Task = {}
 ---@return any ... the function's results; or nil and an error, reason or "timeout"
 function Task:join(timeout) end
 
---- Cancels the task: its wait, or else its next one, raises an error.  One
---- that has not begun never begins.  Does not wait for its end: join does.
+--- Cancels the task: its wait, or else its next one, raises an error.  The first
+--- reason stays.  Does not wait for its end: join does.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -527,10 +548,12 @@ function Task:join(timeout) end
 --- print(task:cancel()) --> false
 --- ```
 ---@param reason? string default: "cancelled"
----@return boolean running true if it had not ended
+---@return boolean was_running true if it had not ended
 function Task:cancel(reason) end
 
 --- Gives the task to the worker process: it no longer ends with its request.
+--- The request answers "finished" once its handler has returned, so take from it
+--- what the task needs before.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -543,9 +566,9 @@ function Task:cancel(reason) end
 ---@return fcgi.Task task itself
 function Task:detach() end
 
---- Hands values from task to task: see fcgi.channel.  Whoever waited longest
---- comes first.  A channel is also a `<close>` variable: it is closed at the
---- end of the block.
+--- Hands values from task to task: see fcgi.channel.  Each value goes to one of
+--- those who get, and whoever waited longest comes first.  A channel may be the
+--- value of a `<close>` variable: it is closed at the end of the block.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -606,7 +629,7 @@ function Channel:close() end
 --- req.err the web server's error log.  What a library reads or writes here and
 --- what is read and written by the request's own functions is one stream.  A
 --- call in the wrong direction gives nil, "Bad file descriptor", 9.  Using one
---- that was closed raises.  It is also a `<close>` variable.
+--- that was closed raises.  It may be the value of a `<close>` variable.
 ---
 --- ```lua
 --- local function copy(from, to) -- knows nothing of requests
