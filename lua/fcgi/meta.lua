@@ -111,10 +111,10 @@ print(sum) --> 6
 # Failures
 
 When the world fails, a function gives nil and a short fixed reason, such as
-"timeout", "closed", "aborted" or "too large".  Misuse, such as a wrong argument,
-raises an error that names the script's line.  An error that nobody catches is
-logged with its traceback; the client gets a 500, or sees the answer broken off
-if it had begun.  fcgi.App's on_error can answer instead.
+"timeout", "closed", "aborted" or "too large".  Misuse, such as a wrong
+argument, raises an error that names the script's line.  An error that nobody
+catches is logged with its traceback; the client gets a 500, or sees the answer
+broken off if it had begun.  fcgi.App's on_error can answer instead.
 
 ```lua
 local body, err = req:body(4) --> nil, "too large"
@@ -198,6 +198,10 @@ print(log) --> { "a1", "b1", "a2", "b2" }
 --- wait, or an open file, which is sent from where it stands and closed.
 ---@alias fcgi.Body fcgi.Text|(async fun(): fcgi.Text?)|file*
 
+--- How a request ended for its handler.  "aborted": the client has gone.
+--- "finished": the answer is complete, or the handler that it was for has ended.
+---@alias fcgi.Over "aborted"|"finished"
+
 --- What fcgi.encode_query takes: a table of names, or a list of pairs of a name
 --- and a value.  A value is a string, a number, a boolean or a list of these.
 ---@alias fcgi.QueryTable table<string, any>|any[][]
@@ -220,7 +224,7 @@ print(log) --> { "a1", "b1", "a2", "b2" }
 --- Answers a request (FastCGI's role responder).  It starts as soon as the
 --- parameters have come; the body may still be on its way.  May return
 --- `status[, headers[, body]]`.
----@field on_request? async fun(req: fcgi.Request): any, any, any
+---@field on_request? async fun(req: fcgi.Request): ...
 --- Decides for the web server whether a client may go on (role authorizer).
 --- Only returning true lets it; a table behind that has variables for the web
 --- server.  `status[, headers[, body]]`, with a status of 300 or more, is a
@@ -235,10 +239,10 @@ print(log) --> { "a1", "b1", "a2", "b2" }
 ---   return 403, { ["Content-Type"] = "text/plain" }, "No.\n"
 --- end
 --- ```
----@field on_authorize? async fun(req: fcgi.Request): any, any, any
+---@field on_authorize? async fun(req: fcgi.Request): ...
 --- Answers with a file in another form (role filter): as on_request, and
 --- req:data reads the file.
----@field on_filter? async fun(req: fcgi.Request): any, any, any
+---@field on_filter? async fun(req: fcgi.Request): ...
 --- Runs when a handler has raised an error; gets the error, whatever it is,
 --- and a traceback.  May answer as a handler does, unless the head has gone.
 --- The error is then not logged; if the hook does nothing it is, and the answer
@@ -253,10 +257,11 @@ print(log) --> { "a1", "b1", "a2", "b2" }
 ---
 --- function on_error(req, err, traceback)
 ---   fcgi.log("warn", err, "\n", traceback)
----   return 500, { ["Content-Type"] = "text/plain" }, "Sorry: " .. req.id .. "\n"
+---   local text = "Sorry.  It is in our log as " .. req.id .. ".\n"
+---   return 500, { ["Content-Type"] = "text/plain" }, text
 --- end
 --- ```
----@field on_error? async fun(req: fcgi.Request, err: any, traceback: string): any, any, any
+---@field on_error? async fun(req: fcgi.Request, err: any, traceback: string): ...
 --- "cancel": a handler whose client has gone is cancelled, with reason "abort".
 ---@field abort? "cancel"
 
@@ -334,7 +339,8 @@ function fcgi.cancelled(err) end
 ---   fcgi.sleep(0.01) -- asks somebody
 ---   return shoe, 99
 --- end
---- local left, right = fcgi.spawn(price_of, "left"), fcgi.spawn(price_of, "right")
+--- local left = fcgi.spawn(price_of, "left")
+--- local right = fcgi.spawn(price_of, "right")
 --- print(left:join()) --> "left", 99
 --- print(right:join()) --> "right", 99
 --- ```
@@ -345,8 +351,9 @@ function fcgi.spawn(f, ...) end
 
 --- Calls f, as a task of its own, for a limited time.  When the time is over f
 --- is cancelled, with reason "timeout"; when fcgi.timeout returns f has ended,
---- its `<close>` variables included.  If f raises an error so does fcgi.timeout.
---- Should f catch its cancellation and return, its results are returned.
+--- its `<close>` variables included.  If f raises an error so does
+--- fcgi.timeout.  Should f catch its cancellation and return, its results are
+--- returned.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -362,8 +369,8 @@ function fcgi.timeout(seconds, f, ...) end
 
 --- Starts a task that calls f again and again, the first time after `seconds`.
 --- Rounds never overlap: those that a long call of f misses are skipped.  An
---- error of f is logged, and the next round comes.  The task belongs to whom one
---- of fcgi.spawn would, and never ends by itself.
+--- error of f is logged, and the next round comes.  The task belongs to whom
+--- one of fcgi.spawn would, and never ends by itself.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -378,8 +385,8 @@ function fcgi.timeout(seconds, f, ...) end
 function fcgi.every(seconds, f, ...) end
 
 --- Makes a channel, through which tasks of one process hand values to one
---- another, in order.  Its capacity is how many values it holds before put waits;
---- without one a put waits until a get takes its value.
+--- another, in order.  Its capacity is how many values it holds before put
+--- waits; without one a put waits until a get takes its value.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -439,7 +446,8 @@ function fcgi.html(s) end
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
---- print(fcgi.encode_query { name = "Ada L", tag = { "a", "b" } }) --> "name=Ada+L&tag=a&tag=b"
+--- local query = fcgi.encode_query { name = "Ada L", tag = { "a", "b" } }
+--- print(query) --> "name=Ada+L&tag=a&tag=b"
 --- print(fcgi.encode_query { { "b", 2 }, { "a", 1 } }) --> "b=2&a=1"
 --- ```
 ---@nodiscard
@@ -505,8 +513,8 @@ function fcgi.equal(a, b) end
 function fcgi.random(n) end
 
 --- A function that runs beside others: see fcgi.spawn.  A task may be the value
---- of a `<close>` variable: at the end of the block it is cancelled, with reason
---- "closed" (or that for which the block is left, if it is left by a
+--- of a `<close>` variable: at the end of the block it is cancelled, with
+--- reason "closed" (or that for which the block is left, if it is left by a
 --- cancellation), and the block is left when it has ended.
 ---
 --- ```lua
@@ -524,8 +532,8 @@ local Task = {}
 --- that raised an error, nil and that error, whatever it is; for one that was
 --- cancelled, nil and the reason, "cancelled" by default; when the time is over
 --- before, nil and "timeout".  A task that was cancelled, caught that and
---- returned gives its results.  Joining again gives the same.  A task that joins
---- itself, and tasks that join in a circle, raise an error.
+--- returned gives its results.  Joining again gives the same.  A task that
+--- joins itself, and tasks that join in a circle, raise an error.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -534,11 +542,11 @@ local Task = {}
 --- ```
 ---@async
 ---@param timeout? number seconds; default: no limit; 0: does not wait
----@return any ... the function's results; or nil and an error, reason or "timeout"
+---@return any ... the function's results; or nil and why
 function Task:join(timeout) end
 
---- Cancels the task: its wait, or else its next one, raises an error.  The first
---- reason stays.  Does not wait for its end: join does.
+--- Cancels the task: its wait, or else its next one, raises an error.  The
+--- first reason stays.  Does not wait for its end: join does.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -552,8 +560,8 @@ function Task:join(timeout) end
 function Task:cancel(reason) end
 
 --- Gives the task to the worker process: it no longer ends with its request.
---- The request answers "finished" once its handler has returned, so take from it
---- what the task needs before.
+--- The request answers "finished" once its handler has returned, so take from
+--- it what the task needs before.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -625,11 +633,12 @@ function Channel:get(timeout) end
 function Channel:close() end
 
 --- A stream of a request as an object that behaves like one of Lua's files, for
---- libraries that want one: req.input reads the body, req.out writes the answer,
---- req.err the web server's error log.  What a library reads or writes here and
---- what is read and written by the request's own functions is one stream.  A
---- call in the wrong direction gives nil, "Bad file descriptor", 9.  Using one
---- that was closed raises.  It may be the value of a `<close>` variable.
+--- libraries that want one: req.input reads the body, req.out writes the
+--- answer, req.err the web server's error log.  What a library reads or writes
+--- here and what is read and written by the request's own functions is one
+--- stream.  A call in the wrong direction gives nil, "Bad file descriptor", 9.
+--- Using one that was closed raises.  It may be the value of a `<close>`
+--- variable.
 ---
 --- ```lua
 --- local function copy(from, to) -- knows nothing of requests
@@ -654,7 +663,7 @@ local File = {}
 --- ```
 ---@async
 ---@param ... "n"|"a"|"l"|"L"|integer default: "l"
----@return any ... nil at the end; nil, "aborted" or "finished", and an error number
+---@return any ... nil at the end; nil, "aborted" or "finished", and a number
 function File:read(...) end
 
 --- An iterator that reads these formats each time, until the first result is
@@ -687,8 +696,8 @@ function File:lines(...) end
 ---@return integer? code of the error
 function File:write(...) end
 
---- Of req.out: sends what was written, as req:flush does.  Of the others it does
---- nothing.
+--- Of req.out: sends what was written, as req:flush does.  Of the others it
+--- does nothing.
 ---
 --- ```lua
 --- req:set_header("Content-Type", "text/plain")
@@ -740,7 +749,8 @@ function File:setvbuf(mode, size) end
 --- begins with `__Secure-` or `__Host-` must be what it promises.
 ---
 --- ```lua
---- req:set_cookie("__Host-session", "8f3a", { secure = true, same_site = "Strict" })
+--- local session = { secure = true, same_site = "Strict" }
+--- req:set_cookie("__Host-session", "8f3a", session)
 --- ```
 ---@class fcgi.CookieOptions
 --- The paths that the cookie is for; default: "/"; false: the browser's choice.
@@ -768,8 +778,8 @@ function File:setvbuf(mode, size) end
 ---
 --- A request that is kept beyond the end of its handler answers every call with
 --- nil and "finished", or "aborted" if its client had gone; its fields are nil,
---- but for ctx, input, out and err.  While the handler runs, other tasks may use
---- the request too.
+--- but for ctx, input, out and err.  While the handler runs, other tasks may
+--- use the request too.
 ---
 --- ```lua
 --- print(req:method(), req:path()) --> "POST", "/app/shoes"
@@ -928,13 +938,14 @@ function Request:remote_addr() end
 ---@return string? name nil: nobody was
 function Request:user() end
 
---- The size of the body as the client announced it.
+--- The size of the body as the client announced it.  That it is unknown does
+--- not mean that there is no body.
 ---
 --- ```lua
 --- print(req:content_length()) --> 8
 --- ```
 ---@nodiscard
----@return integer? bytes nil: unknown, which does not mean that there is no body
+---@return integer? bytes nil: unknown
 function Request:content_length() end
 
 --- A header of the request; without a name a table of all, whose keys are in
@@ -1015,7 +1026,7 @@ function Request:cookie_all(name) end
 ---@nodiscard
 ---@param max? integer bytes, positive; default: all
 ---@return string? bytes never empty; nil: the body has ended, or see err
----@return "aborted"|"finished"|nil err the client has gone; the request is over
+---@return fcgi.Over? err
 function Request:read(max) end
 
 --- Reads a line of the body, with its newline, which the last line may lack.
@@ -1032,7 +1043,7 @@ function Request:read(max) end
 ---@nodiscard
 ---@param max? integer bytes, positive; default: 1 MiB
 ---@return string? line nil: the body has ended, or see err
----@return "aborted"|"finished"|nil err the client has gone; the request is over
+---@return fcgi.Over? err
 function Request:read_line(max) end
 
 --- An iterator over the lines of the body, without their newlines; a carriage
@@ -1052,7 +1063,7 @@ function Request:lines() end
 
 --- The whole body, in one string.  It may be asked for again; after req:read,
 --- read_line or lines have begun to take it, it raises.  What is larger than
---- `max` is thrown away.
+--- `max` is thrown away: 16 MiB by default, or `--max-body` if that is more.
 ---
 --- ```lua
 --- local text, err = req:body(1 << 20)
@@ -1063,9 +1074,9 @@ function Request:lines() end
 --- ```
 ---@async
 ---@nodiscard
----@param max? integer bytes, not negative; default: 16 MiB, or `--max-body` if that is more
+---@param max? integer bytes, not negative; default: 16 MiB or more
 ---@return string? body "" if there is none; nil: see err
----@return "too large"|"aborted"|"finished"|nil err
+---@return "too large"|fcgi.Over|nil err
 function Request:body(max) end
 
 --- Of a filter: reads the file that it is to answer with, as req:read reads the
@@ -1085,7 +1096,7 @@ function Request:body(max) end
 ---@nodiscard
 ---@param max? integer bytes, positive; default: all
 ---@return string? bytes never empty; nil: the file has ended, or see err
----@return "aborted"|"finished"|nil err the client has gone; the request is over
+---@return fcgi.Over? err
 function Request:data(max) end
 
 --- Has the client gone?  Web servers differ in when they tell: some do at once,
@@ -1131,8 +1142,8 @@ function Request:set_status(code, reason) end
 ---
 --- ```lua
 --- req:set_header("Content-Type", "text/html; charset=utf-8")
---- req:set_header("Content-Length", 0):set_header("Vary", { "Cookie", "Accept" })
---- req:set_header("Content-Length", nil)
+--- req:set_header("Vary", { "Cookie", "Accept" }):set_header("X-Price", 99)
+--- req:set_header("X-Price", nil)
 --- ```
 ---@param name string
 ---@param value fcgi.HeaderValue|nil
@@ -1179,19 +1190,20 @@ function Request:set_cookie(name, value, options) end
 ---@async
 ---@param ... fcgi.Text
 ---@return true? done
----@return "aborted"|"finished"|nil err the client has gone; the answer is finished
+---@return fcgi.Over? err
 function Request:write(...) end
 
 --- Writes to the log and, unless `--stderr=log`, to the error log of the web
 --- server.  Waits while that is slow to take it.  Raises for what is no text.
 ---
 --- ```lua
---- print(req:write_err("The visitor likes ", req:cookie "theme", ".\n")) --> true
+--- local theme = req:cookie "theme"
+--- print(req:write_err("The visitor likes it ", theme, ".\n")) --> true
 --- ```
 ---@async
 ---@param ... fcgi.Text
 ---@return true? done
----@return "aborted"|"finished"|nil err the client has gone; the answer is finished
+---@return fcgi.Over? err
 function Request:write_err(...) end
 
 --- Sends what was written, or the head alone, and waits until the system has
@@ -1206,7 +1218,7 @@ function Request:write_err(...) end
 --- ```
 ---@async
 ---@return true? done
----@return "aborted"|"finished"|nil err the client has gone; the answer is finished
+---@return fcgi.Over? err
 function Request:flush() end
 
 --- Answers as a whole, and finishes.  Headers set before stay, unless they are
@@ -1222,7 +1234,7 @@ function Request:flush() end
 ---@param headers? table<string, fcgi.HeaderValue>
 ---@param body? fcgi.Body default: none
 ---@return true? done
----@return "aborted"|"finished"|nil err the client has gone; the answer is finished
+---@return fcgi.Over? err
 function Request:send(status, headers, body) end
 
 --- Sends the client to another URL, and finishes.  Raises for a URL with blanks
@@ -1235,20 +1247,21 @@ function Request:send(status, headers, body) end
 ---@param url string
 ---@param status? 301|302|303|307|308 default: 302
 ---@return true? done
----@return "aborted"|"finished"|nil err the client has gone; the answer is finished
+---@return fcgi.Over? err
 function Request:redirect(url, status) end
 
 --- Ends the answer; the handler goes on.  Doing it again is no mistake; what is
---- written later gives nil, "finished".
+--- written later gives nil, "finished".  The app status is a number for the web
+--- server's log, 0 by custom if all went well.
 ---
 --- ```lua
 --- req:send(202)
 --- print(req:finish()) --> true
 --- print(req:write("more")) --> nil, "finished"
 --- ```
----@param app_status? integer from 0 to 4294967295, for the web server's log; default: 0
+---@param app_status? integer from 0 to 4294967295; default: 0
 ---@return true? done
----@return "aborted"|"finished"|nil err the request is over
+---@return fcgi.Over? err
 function Request:finish(app_status) end
 
 return fcgi

@@ -32,7 +32,7 @@ def ids(things):
     return [f"{one.owner}:{one.line}" for one in things]
 
 
-# --- the parser is strict ------------------------------------------------------
+# --- the parser is strict ---------------------------------------------------
 
 SOUND = '''---@meta fcgi
 -- SPDX-License-Identifier: MIT
@@ -124,7 +124,7 @@ def test_parser_refuses(old, new, what):
         meta.parse(text)
 
 
-# --- it is the API of the program ----------------------------------------------
+# --- it is the API of the program -------------------------------------------
 
 # One object of each class; each runs in a handler of the role filter.
 OBJECTS = {
@@ -136,7 +136,8 @@ OBJECTS = {
     "fcgi.File": ["req.input", "req.out", "req.err"],
 }
 
-# Names of functions: of a table, or of what a metatable's __index leads to.
+# Names of functions: of what a metatable's __index leads to; of a table that
+# has none.
 WALK = """\
 local object, found = %s, {}
 local class = debug.getmetatable(object)
@@ -147,9 +148,8 @@ local function add(names)
     end
   end
 end
-if type(object) == "table" then add(object) end
-local index = class and class.__index
-if type(index) == "table" and index ~= object then add(index) end
+local index = not class and object or class.__index
+if type(index) == "table" then add(index) end
 if type(index) == "function" then
   local i = 1
   while true do
@@ -254,7 +254,7 @@ def test_file_is_sound_lua(text_of):
                    % meta.PATH) == "function"
 
 
-# --- its examples run ----------------------------------------------------------
+# --- its examples run -------------------------------------------------------
 
 CHECK = """\
 local fcgi = require "fcgi"
@@ -378,7 +378,7 @@ def test_script_example_runs(gateway, example):
     check_log(gw.log(), checked)
 
 
-# --- what it says of waiting ---------------------------------------------------
+# --- what it says of waiting ------------------------------------------------
 
 # A comparator of table.sort cannot be left.
 NO_WAIT = """\

@@ -176,7 +176,7 @@ def check_doc(doc, what, needs_example=True):
         fail(doc.line, f"{what} has no example")
 
 
-# --- the parser ---------------------------------------------------------------
+# --- the parser -------------------------------------------------------------
 
 class Parser:
     def __init__(self, text):
