@@ -15,7 +15,7 @@ them answer this request, which the web server calls /app plus /shoes:
       --data-binary $'one\ntwo\n' \
       'http://shop.example/app/shoes?name=Ada%20L&tag=a&tag=b'
 
-What follows --> is what was printed or assigned in that line:
+What follows `-->` is what was printed or assigned in that line:
 
 ```lua
 print(req:query "name") --> "Ada L"
@@ -75,9 +75,9 @@ req:write("Content-Type: text/plain\r\n\r\n", "hello\n")
 ```
 
 A head that is not one is answered with 500 and explained in the log.  A head
-has at most 64512 bytes.  After it has gone, or was begun by a write, changing
-it raises an error.  What is written to a HEAD request, or with status 204 or
-304, is thrown away.
+has at most 64 KiB, less 512 bytes.  After it has gone, or was begun by a write,
+changing it raises an error.  What is written to a HEAD request, or with status
+204 or 304, is thrown away.
 
 # Waiting
 
@@ -199,7 +199,7 @@ print(log) --> { "a1", "b1", "a2", "b2" }
 ---@alias fcgi.Body fcgi.Text|(async fun(): fcgi.Text?)|file*
 
 --- How a request ended for its handler.  "aborted": the client has gone.
---- "finished": the answer is complete, or the handler that it was for has ended.
+--- "finished": the answer is complete, or the request's handler has ended.
 ---@alias fcgi.Over "aborted"|"finished"
 
 --- What fcgi.encode_query takes: a table of names, or a list of pairs of a name
@@ -208,8 +208,9 @@ print(log) --> { "a1", "b1", "a2", "b2" }
 
 --- The table of hooks and settings that a script may return.  Hooks may be
 --- globals instead; a role whose hook is missing is refused.  Each other field
---- is a setting: a long option of the command line with `_` for `-`, which has
---- priority over it.  A field that is a function but no hook is an error.
+--- is a setting: a long option of the command line with `_` for `-`.  The
+--- command line and the environment have priority over it.  A field that is a
+--- function but no hook is an error.
 ---
 --- ```lua
 --- return {
@@ -261,7 +262,7 @@ print(log) --> { "a1", "b1", "a2", "b2" }
 ---   return 500, { ["Content-Type"] = "text/plain" }, text
 --- end
 --- ```
----@field on_error? async fun(req: fcgi.Request, err: any, traceback: string): ...
+---@field on_error? async fun(req: fcgi.Request, err: any, trace: string): ...
 --- "cancel": a handler whose client has gone is cancelled, with reason "abort".
 ---@field abort? "cancel"
 
@@ -314,11 +315,19 @@ function fcgi.now() end
 ---@param ... any
 function fcgi.log(level, ...) end
 
---- Why a task was cancelled, from the error that the wait raised.
+--- Why a task was cancelled, from the error that its wait raised: for code that
+--- catches errors and must tell the two apart.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
---- print(fcgi.cancelled("out of cheese")) --> nil
+--- local ok, err = pcall(function()
+---   fcgi.sleep(0.01)
+---   error("out of cheese")
+--- end)
+--- if not ok and fcgi.cancelled(err) then
+---   error(err) -- this task is to end
+--- end
+--- print(fcgi.cancelled(err)) --> nil
 --- ```
 ---@nodiscard
 ---@param err any what pcall gave
@@ -792,7 +801,7 @@ function File:setvbuf(mode, size) end
 --- server sent one that is at most 64 printable characters long, else a number
 --- in hexadecimal digits.
 ---@field id string
---- When its parameters had come, on the clock of fcgi.now.
+--- When it began, on the clock of fcgi.now.
 ---@field started number
 --- A free table for whoever works on the request.  Another table can be
 --- assigned; nothing else of a request can.

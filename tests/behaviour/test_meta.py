@@ -384,8 +384,8 @@ def test_script_example_runs(gateway, example):
 NO_WAIT = """\
 local fcgi = require "fcgi"
 local outcome
+local big = ("x"):rep(1 << 20)
 function on_filter(req)
-  local big = ("x"):rep(8 << 20)
   local code = "local req, fcgi, big = ... " .. req:param "LUA"
   local f = assert(load(code, "=test", "t"))
   req:set_header("Content-Type", "text/plain")
