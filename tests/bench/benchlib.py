@@ -1,12 +1,15 @@
-"""What run and memory share: building, starting servers, and their clocks.
+"""What run, memory and waits share: building, starting servers, their clocks
+and memory, and a FastCGI client.
 
 SPDX-License-Identifier: MIT
 """
 
+import math
 import os
 import shutil
 import signal
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -16,6 +19,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 READY_SECONDS = 10
+KIB, MIB = 1 << 10, 1 << 20
 
 
 def fail(message):
@@ -142,5 +146,172 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+# ---- what came of it ----
+
 def verdict(holds):
     return "ok" if holds else "MISSED"
+
+
+class Table:
+    """Figures with their goals; each is printed when it is known."""
+
+    DIGITS = {"ms": 2, "MiB": 1, "us": 2, "x": 2, "s": 1}
+
+    def __init__(self, show):
+        self.show = show
+        self.rows = []
+
+    def row(self, what, value, unit, goal, holds, note=""):
+        """holds: True, False, or None for what is shown but not judged."""
+        self.rows.append({"what": what, "value": value, "unit": unit,
+                          "goal": goal, "holds": holds, "note": note})
+        if self.show:
+            remark = goal if holds is None else f"{goal} {verdict(holds)}"
+            print(f"{what:48}{value:>8,.{self.DIGITS.get(unit, 0)}f} "
+                  f"{unit:4} {remark:18} {note}".rstrip(), flush=True)
+
+    def holds(self):
+        return all(row["holds"] is not False for row in self.rows)
+
+
+def median_interval(values):
+    """The median and the bounds between which it lies with a confidence of
+    95 %: two of the values, found by counting, whatever their
+    distribution."""
+    values = sorted(values)
+    n, below, k = len(values), 0.0, 0
+    while k < n // 2:  # k values may lie below the lower bound
+        below += math.comb(n, k) / 2 ** n
+        if below > 0.025:
+            break
+        k += 1
+    low = max(k - 1, 0)
+    return statistics.median(values), values[low], values[n - 1 - low]
+
+
+# ---- what the kernel knows of the server ----
+
+def rollup(server):
+    """Bytes: resident, and of these private."""
+    found = {}
+    with open(f"/proc/{server.pid}/smaps_rollup", encoding="ascii") as lines:
+        for line in lines:
+            fields = line.split()
+            if fields[-1] == "kB":
+                found[fields[0]] = int(fields[1]) * KIB
+    return {"rss": found["Rss:"],
+            "private": found["Private_Clean:"] + found["Private_Dirty:"]}
+
+
+# ---- a FastCGI client, as plain as can be ----
+
+BEGIN, ABORT, END, PARAMS, STDIN, STDOUT = 1, 2, 3, 4, 5, 6
+KEEP = 1
+
+
+def record(kind, content=b"", request_id=1):
+    return struct.pack(">BBHHBx", 1, kind, request_id, len(content),
+                       0) + content
+
+
+def begin(flags=0, request_id=1):
+    return record(BEGIN, struct.pack(">HB5x", 1, flags), request_id)
+
+
+def length(text):
+    """Of a name or value: a byte, or four above 127."""
+    return bytes([len(text)]) if len(text) < 128 \
+        else struct.pack(">I", len(text) | 1 << 31)
+
+
+def params(pairs, request_id=1):
+    block = b"".join(
+        length(name) + length(value) + name.encode() + value.encode()
+        for name, value in pairs.items())
+    return record(PARAMS, block, request_id) \
+        + record(PARAMS, request_id=request_id)
+
+
+def request(uri, flags=0, size=0):
+    """BEGIN and PARAMS of a request; its STDIN is the caller's."""
+    return begin(flags) + params({
+        "REQUEST_METHOD": "POST" if size else "GET",
+        "REQUEST_URI": uri, "SCRIPT_NAME": uri,
+        "CONTENT_LENGTH": str(size) if size else "",
+        "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_NAME": "www.example.org",
+        "REMOTE_ADDR": "203.0.113.57"})
+
+
+# As nginx sends them with its fastcgi_params: 27, about 1 KB.
+NGINX_PARAMS = {
+    "QUERY_STRING": "page=3&sort=price&order=asc",
+    "REQUEST_METHOD": "GET",
+    "CONTENT_TYPE": "",
+    "CONTENT_LENGTH": "",
+    "SCRIPT_NAME": "/shop/items",
+    "REQUEST_URI": "/shop/items?page=3&sort=price&order=asc",
+    "DOCUMENT_URI": "/shop/items",
+    "DOCUMENT_ROOT": "/var/www/html",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "REQUEST_SCHEME": "https",
+    "HTTPS": "on",
+    "GATEWAY_INTERFACE": "CGI/1.1",
+    "SERVER_SOFTWARE": "nginx/1.22.1",
+    "REMOTE_ADDR": "203.0.113.57",
+    "REMOTE_PORT": "51234",
+    "SERVER_ADDR": "192.0.2.10",
+    "SERVER_PORT": "443",
+    "SERVER_NAME": "www.example.org",
+    "REDIRECT_STATUS": "200",
+    "SCRIPT_FILENAME": "/var/www/html/shop/items",
+    "HTTP_HOST": "www.example.org",
+    "HTTP_USER_AGENT": "Mozilla/5.0 (X11; Linux x86_64; rv:115.0) "
+                       "Gecko/20100101 Firefox/115.0",
+    "HTTP_ACCEPT": "text/html,application/xhtml+xml,application/xml;q=0.9,"
+                   "image/avif,image/webp,*/*;q=0.8",
+    "HTTP_ACCEPT_LANGUAGE": "en-US,en;q=0.5",
+    "HTTP_ACCEPT_ENCODING": "gzip, deflate, br",
+    "HTTP_COOKIE": "session=4f8a1c2e9b7d4a6f8c3e5d7b9a1f2c4e; theme=dark; "
+                   "lang=en; _ga=GA1.2.1234567890.1234567890",
+    "HTTP_REFERER": "https://www.example.org/shop/",
+}
+
+
+def read_exactly(stream, n):
+    data = stream.read(n)
+    if len(data) != n:
+        raise ConnectionError("the connection ended within an answer")
+    return data
+
+
+def records(sock):
+    """Yields (type, content) up to END_REQUEST."""
+    with sock.makefile("rb", 128 * KIB) as stream:
+        kind = None
+        while kind != END:
+            _, kind, _, length, padding = struct.unpack(
+                ">BBHHBx", read_exactly(stream, 8))
+            yield kind, read_exactly(stream, length + padding)[:length]
+
+
+def answer(sock, pause=None):
+    """The body's length and its first bytes; pause is slept per MiB."""
+    size, first, due = 0, b"", MIB
+    for kind, content in records(sock):
+        if kind == STDOUT:
+            size += len(content)
+            if len(first) < KIB:
+                first += content
+        elif kind == END and content[4] != 0:
+            raise ConnectionError("END_REQUEST tells a failure")
+        if pause and size >= due:
+            time.sleep(pause)
+            due += MIB
+    head, _, body = first.partition(b"\r\n\r\n")
+    return size - len(head) - 4, body
+
+
+def say_hello(sock, flags=0):
+    sock.sendall(request("/hello", flags) + record(STDIN))
+    if answer(sock) != (6, b"Hello\n"):
+        raise ConnectionError("not the answer that was asked for")
