@@ -108,7 +108,9 @@ class Server:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            print(self.log_text(), file=sys.stderr)
         self.stop()
 
     def _wait_until_ready(self, argv):
