@@ -30,7 +30,7 @@ struct loop_job {
 /* A timer; embedded likewise, and zeroed before its first use.  Its storage
  * holds libev's own. */
 struct loop_timer {
-    uint64_t storage[8];
+    uint64_t storage[6];
     void (*fire)(struct loop_timer *timer);
     struct loop *loop;
 };

@@ -246,7 +246,8 @@ static void handler_ended(struct task *task)
 {
     struct request *req = task->req;
 
-    free_abort_hooks(task);
+    if (task->abort_hooks != NULL)
+        free_abort_hooks(task);
     if (task->handle != NULL) {
         lua_request_release(task->handle);
         task->handle = NULL;
@@ -255,7 +256,8 @@ static void handler_ended(struct task *task)
     req->handler = NULL;
     req->service->serving--;
     request_drop_input(req);
-    lua_task_end_children(task);
+    if (!list_is_empty(&task->children) || !list_is_empty(&task->failures))
+        lua_task_end_children(task);
 }
 
 static const struct task_kind handler_kind = {

@@ -82,9 +82,11 @@ static void end(struct task *task)
     task->state = TASK_ENDED;
     loop_unpost(&task->job);
     loop_timer_stop(&task->deadline);
-    errors_forget(script->L, task);
+    if (task->has_kept_error)
+        errors_forget(script->L, task);
     task->kind->ended(task);
-    task_wake_list(&task->joiners);
+    if (!list_is_empty(&task->joiners))
+        task_wake_list(&task->joiners);
     task->req = NULL;
     if (req != NULL)
         request_unref(req);
