@@ -26,7 +26,7 @@ void buffer_reset(struct buffer *buf, size_t keep)
 
 enum buffer_status buffer_reserve(struct buffer *buf, size_t n)
 {
-    size_t need, cap = buf->cap > 0 ? buf->cap : FIRST_SIZE;
+    size_t need, cap = buf->cap;
     char *grown;
 
     if (n > buf->max - buf->len)
@@ -34,6 +34,8 @@ enum buffer_status buffer_reserve(struct buffer *buf, size_t n)
     need = buf->len + n; /* cannot overflow: it is at most max */
     if (need <= buf->cap)
         return BUFFER_OK;
+    if (cap == 0) /* often all there will be: doubling would waste half */
+        cap = need < FIRST_SIZE ? FIRST_SIZE : need;
     while (cap < need)
         cap = cap > buf->max / 2 ? buf->max : cap * 2;
     grown = realloc(buf->data, cap);
