@@ -63,7 +63,7 @@ local function size_left(file)
 end
 
 ---@param methods table the request class
----@param private table is_begun(req), has_header(req, name)
+---@param private table is_begun(req), has_header(req, name), admit(req)
 ---@return function answer, function authorize
 return function(methods, private)
   local is_begun, has_header = private.is_begun, private.has_header
@@ -142,13 +142,18 @@ return function(methods, private)
 
   --- What on_authorize returned: true[, vars], or a refusal as an answer.
   local function authorize(req, allowed, vars, body)
-    if allowed ~= true then
-      return answer(req, allowed or 403, vars, body)
+    if not allowed then
+      return answer(req, 403) -- whatever nil or false came with
+    elseif allowed ~= true then
+      return answer(req, allowed, vars, body)
     end
-    set_status(req, 200)
+    if vars ~= nil and type(vars) ~= "table" then
+      error("variables are a table, not a " .. type(vars), 0)
+    end
     for name, value in pairs(vars or {}) do
       set_header(req, "Variable-" .. name, value)
     end
+    private.admit(req) -- last: an error before it lets nobody in
     return finish(req)
   end
 

@@ -125,6 +125,37 @@ bool response_has_header(const struct request *req, struct slice name)
     return find_header(&req->response.head, name, &at, &end);
 }
 
+enum response_result response_admit(struct request *req)
+{
+    struct response *response = &req->response;
+    enum response_result result = may_change(req);
+
+    if (result != RESPONSE_OK)
+        return result;
+    if (response->status != 0 && response->status != 200)
+        return RESPONSE_LATE;
+    response->status = 200;
+    response->is_built = response->admits = true;
+    return RESPONSE_OK;
+}
+
+/* A web server takes an authorizer's 200, and some take a head without status,
+ * as leave to come in.  What the script did not mean as that must not be it. */
+static bool admits_unasked(const struct request *req, int status)
+{
+    return req->role == REQUEST_AUTHORIZER && status < 300 &&
+           !req->response.admits;
+}
+
+static enum response_result refuse_admission(struct request *req)
+{
+    req->service->ops->complain(req->service, req,
+                                "an authorizer answered with a status below "
+                                "300; only returning true lets a client in");
+    response_fail(req, 500);
+    return RESPONSE_FINISHED;
+}
+
 static void send_head(struct request *req, int status, struct slice lines)
 {
     struct response *response = &req->response;
@@ -144,8 +175,12 @@ static enum response_result send_built_head(struct request *req)
     int status = response->status, n = 0;
     enum response_result result;
 
-    if (status == 0)
-        status = response_has_header(req, slice_of("Location")) ? 302 : 200;
+    if (status == 0 && response_has_header(req, slice_of("Location")))
+        status = 302;
+    else if (status == 0)
+        status = req->role == REQUEST_AUTHORIZER ? 403 : 200;
+    if (admits_unasked(req, status))
+        return refuse_admission(req);
     if (response->reason.len > 0)
         n = snprintf(line, sizeof(line), "Status: %d %.*s\r\n", status,
                      (int)response->reason.len, response->reason.data);
@@ -193,7 +228,8 @@ static bool send_known_head(struct request *req, struct slice *bytes)
     const struct service_head *last = &req->service->last_head;
 
     if (last->len == 0 || bytes->len < last->len ||
-        memcmp(bytes->data, last->bytes, last->len) != 0)
+        memcmp(bytes->data, last->bytes, last->len) != 0 ||
+        admits_unasked(req, last->status))
         return false;
     send_head(req, last->status, slice_take(bytes, last->len));
     return true;
@@ -209,10 +245,16 @@ static enum response_result send_raw_head(struct request *req, struct slice raw)
     buffer_init(&normal, RESPONSE_HEAD_MAX);
     switch (head_normalise(raw, &normal, &status, &why)) {
     case HEAD_AS_IS:
+        if (admits_unasked(req, status))
+            return refuse_admission(req);
         remember_head(req->service, raw, status);
         send_head(req, status, raw);
         break;
     case HEAD_REBUILT:
+        if (admits_unasked(req, status)) {
+            buffer_free(&normal);
+            return refuse_admission(req);
+        }
         send_head(req, status, buffer_slice(&normal));
         break;
     case HEAD_INVALID:
@@ -384,7 +426,15 @@ void response_finish(struct request *req, uint32_t app_status)
             response_fail(req, 500);
             return;
         }
-        if (begin(req, &nothing) != RESPONSE_OK) {
+        switch (begin(req, &nothing)) {
+        case RESPONSE_OK:
+        case RESPONSE_FINISHED: /* it was answered for the script */
+            break;
+        case RESPONSE_WAIT:
+        case RESPONSE_LATE:
+        case RESPONSE_FULL:
+        case RESPONSE_ABORTED:
+        case RESPONSE_NO_MEMORY:
             bad_head(req, "it is too large");
             return;
         }

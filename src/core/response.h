@@ -31,6 +31,7 @@ struct response {
     enum response_state state;
     int status;         /* as set, then as sent; 0: none yet */
     bool is_built;      /* the gateway writes the head */
+    bool admits;        /* an authorizer's answer that lets the client in */
     bool drops_body;    /* HEAD, 204, 304 */
     struct buffer head; /* bytes from the script, or lines that were set */
     struct buffer reason;
@@ -59,6 +60,12 @@ enum response_result response_set_status(struct request *req, int status,
 /* Adds a header to it; name is a token, value has no control bytes. */
 enum response_result response_add_header(struct request *req, struct slice name,
                                          struct slice value);
+
+/* Makes the head, an authorizer's, say that the client may come in: a status
+ * below 300 that was not given by this is answered with 500, one that was not
+ * set at all is 403.  RESPONSE_LATE: also when another status than 200 was
+ * set. */
+enum response_result response_admit(struct request *req);
 
 /* Removes all headers of that name from it. */
 enum response_result response_remove_header(struct request *req,

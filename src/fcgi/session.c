@@ -76,7 +76,9 @@ static void grow_table(struct fcgi_session *session)
         free(old);
 }
 
-/* With a request, or (NULL) refused. */
+/* To be given a request, or refused when its PARAMS have come.  What the web
+ * server shows is the text of a refusal: none of them looks at the protocol
+ * status, and to some an end without a head is a success. */
 static struct fcgi_stream *add_stream(struct fcgi_session *session, uint16_t id)
 {
     struct fcgi_stream *stream = pool_get(&session->service->streams);
@@ -102,6 +104,11 @@ static struct fcgi_stream *add_stream(struct fcgi_session *session, uint16_t id)
 
 static void begin(struct fcgi_session *session, const char *body)
 {
+    static const char *const no_hook_for[] = {
+        [REQUEST_RESPONDER] = "the script has no on_request",
+        [REQUEST_AUTHORIZER] = "the script has no on_authorize",
+        [REQUEST_FILTER] = "the script has no on_filter",
+    };
     struct service *service = session->service;
     unsigned role = fcgi_begin_role(body);
     bool keep_conn = (fcgi_begin_flags(body) & FCGI_FLAG_KEEP_CONN) != 0;
@@ -109,22 +116,33 @@ static void begin(struct fcgi_session *session, const char *body)
     bool known = role >= REQUEST_RESPONDER && role <= REQUEST_FILTER;
     bool full = service->active >= service->limits.max_reqs ||
                 service->serving >= service->limits.max_reqs;
+    bool no_hook;
     struct fcgi_stream *stream = NULL;
 
-    if (!known || !service->ops->serves(service, (enum request_role)role)) {
+    if (!known) {
         fcgi_send_end(session, id, 0, FCGI_UNKNOWN_ROLE);
         goto ended;
     }
-    if (full)
+    no_hook = !service->ops->serves(service, (enum request_role)role);
+    if (no_hook)
+        service_note_refusal(service, no_hook_for[role]);
+    else if (full)
         service_note_refusal(service, "--max-reqs is reached");
-    if (!full || session->refused < service->limits.max_reqs)
+    if ((!full && !no_hook) || session->refused < service->limits.max_reqs)
         stream = add_stream(session, id);
+    if (stream == NULL && role == REQUEST_AUTHORIZER) {
+        /* lighttpd lets in after an end without a head. */
+        protocol_error(session, "too many authorizations are refused");
+        return;
+    }
     if (stream == NULL) {
-        fcgi_send_end(session, id, 0, FCGI_OVERLOADED);
+        fcgi_send_end(session, id, 0,
+                      no_hook ? FCGI_UNKNOWN_ROLE : FCGI_OVERLOADED);
         goto ended;
     }
     stream->keep_conn = keep_conn;
-    if (full)
+    stream->no_hook = no_hook;
+    if (full || no_hook)
         return;
     stream->req =
         request_new(service, (enum request_role)role, &stream->exchange);

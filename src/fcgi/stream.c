@@ -332,21 +332,28 @@ static void finish(struct exchange *exchange, uint32_t app_status,
 
 void fcgi_stream_refuse(struct fcgi_stream *stream)
 {
-    static const char text[] = "Status: 503 Service Unavailable\r\n"
+    static const char busy[] = "Status: 503 Service Unavailable\r\n"
                                "Content-Type: text/plain\r\n\r\n"
                                "503 Service Unavailable\n";
+    static const char no_hook[] = "Status: 500 Internal Server Error\r\n"
+                                  "Content-Type: text/plain\r\n\r\n"
+                                  "500 Internal Server Error\n";
     struct fcgi_session *session = stream->session;
     bool keep_conn = stream->keep_conn;
     bool is_aborted = stream->in_params;
+    bool lacks_hook = stream->no_hook;
     uint16_t id = stream->id;
 
     fcgi_stream_del(stream);
     if (!is_aborted) { /* spec 6.2: nothing before they are complete */
-        fcgi_send_record(session, FCGI_STDOUT, id, slice_of(text));
+        fcgi_send_record(session, FCGI_STDOUT, id,
+                         slice_of(lacks_hook ? no_hook : busy));
         send_stream_end(session, FCGI_STDOUT, id);
     }
     fcgi_send_end(session, id, 0,
-                  is_aborted ? FCGI_REQUEST_COMPLETE : FCGI_OVERLOADED);
+                  is_aborted   ? FCGI_REQUEST_COMPLETE
+                  : lacks_hook ? FCGI_UNKNOWN_ROLE
+                               : FCGI_OVERLOADED);
     note_end(session, keep_conn, true);
 }
 

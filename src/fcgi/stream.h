@@ -37,6 +37,7 @@ struct fcgi_stream {
     uint16_t id;
     bool keep_conn;
     bool in_params;
+    bool no_hook;     /* refused: the script lacks the role's hook */
     bool stdin_ended; /* by its empty record */
     bool err_used;
 };

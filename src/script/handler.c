@@ -129,8 +129,11 @@ static int returned(lua_State *L, struct request *req, lua_KContext ctx)
     bool authorizes = req->role == REQUEST_AUTHORIZER && ctx == 0;
     bool begun = req->response.state != RESPONSE_NEW ||
                  req->response.is_built || req->is_ended;
+    bool is_true = lua_isboolean(L, first) && lua_toboolean(L, first);
     int status;
 
+    if (is_true && req->response.state == RESPONSE_NEW && !req->is_ended)
+        begun = false; /* true lets in, headers that were set go with it */
     if (authorizes && begun && lua_type(L, first) != LUA_TNUMBER)
         authorizes = false; /* it has answered by itself */
     if (!authorizes && lua_type(L, first) != LUA_TNUMBER) {

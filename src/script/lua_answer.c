@@ -509,6 +509,19 @@ static int l_has_header(lua_State *L)
     return 1;
 }
 
+/* admit(req): the answer of on_authorize lets the client in. */
+static int l_admit(lua_State *L)
+{
+    struct request *req = lua_request_get(L);
+
+    if (req != NULL && response_admit(req) == RESPONSE_LATE)
+        return luaL_error(L,
+                          "on_authorize returned true, but has set the "
+                          "status %d",
+                          req->response.status);
+    return 0;
+}
+
 const luaL_Reg lua_request_answering[] = {
     { "set_status", l_set_status }, { "set_header", l_set_header },
     { "add_header", l_add_header }, { "write", l_write },
@@ -519,5 +532,6 @@ const luaL_Reg lua_request_answering[] = {
 const luaL_Reg lua_request_private[] = {
     { "is_begun", l_is_begun },
     { "has_header", l_has_header },
+    { "admit", l_admit },
     { NULL, NULL },
 };

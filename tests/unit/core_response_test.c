@@ -23,16 +23,27 @@ static struct fake_service fake;
 static struct fake_exchange peer;
 static struct request *req; /* peer's, with a reference of the test */
 
-static int open_request(const char *method)
+static int open_role(enum request_role role, const char *method)
 {
     fake_service_init(&fake, 64);
-    fake_exchange_init(&peer, &fake.service, REQUEST_RESPONDER);
+    fake_exchange_init(&peer, &fake.service, role);
     if (peer.req == NULL)
         return -1;
     req = request_ref(peer.req);
     params_append(&req->params, slice_of("REQUEST_METHOD"), slice_of(method));
     request_ready(req);
     return 0;
+}
+
+static int open_request(const char *method)
+{
+    return open_role(REQUEST_RESPONDER, method);
+}
+
+static int set_up_authorizer(void **state)
+{
+    (void)state;
+    return open_role(REQUEST_AUTHORIZER, "GET");
 }
 
 static int set_up(void **state)
@@ -587,7 +598,131 @@ static void without_memory_there_is_still_an_answer(void **state)
     alloc_each_fails(answer_built, NULL);
 }
 
+/* --- an authorizer's answer ----------------------------------------------- */
+
+static const char refused_403[] = "Status: 403 Forbidden\r\nX: y\r\n\r\n";
+
+static void again_authorizer(void)
+{
+    void *state = NULL;
+
+    tear_down(&state);
+    assert_int_equal(set_up_authorizer(&state), 0);
+}
+
+static void an_authorizer_admits_when_it_says_so(void **state)
+{
+    (void)state;
+    header("Variable-A", "b");
+    assert_int_equal(response_admit(req), RESPONSE_OK);
+    response_finish(req, 0);
+    assert_answer("Status: 200 OK\r\nVariable-A: b\r\n\r\n", "");
+    assert_int_equal(fake.n_complaints, 0);
+    assert_int_equal(response_admit(req), RESPONSE_FINISHED);
+}
+
+static void an_authorizers_head_without_a_status_refuses(void **state)
+{
+    (void)state;
+    header("X", "y");
+    response_finish(req, 0);
+    assert_answer(refused_403, "");
+    again_authorizer();
+    header("Location", "/login");
+    response_finish(req, 0);
+    assert_answer("Status: 302 Found\r\nLocation: /login\r\n\r\n", "");
+}
+
+static void an_authorizers_status_alone_does_not_admit(void **state)
+{
+    static const int statuses[] = { 200, 204, 206, 299 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++) {
+        response_set_status(req, statuses[i], slice_of(""));
+        response_finish(req, 0);
+        assert_answer(fail_500, "500 Internal Server Error\n");
+        assert_int_equal(fake.n_complaints, 1);
+        assert_non_null(strstr(fake.complaint, "returning true"));
+        again_authorizer();
+        response_set_status(req, statuses[i], slice_of(""));
+        assert_int_equal(write_text("come in"), RESPONSE_FINISHED);
+        assert_answer(fail_500, "500 Internal Server Error\n");
+        again_authorizer();
+    }
+    response_set_status(req, 200, slice_of(""));
+    assert_int_equal(response_flush(req), RESPONSE_FINISHED);
+    assert_answer(fail_500, "500 Internal Server Error\n");
+}
+
+static void an_authorizers_written_head_does_not_admit(void **state)
+{
+    static const char *const heads[] = {
+        "Status: 200 OK\r\n\r\n",           "Status: 200\n\n",
+        "Content-Type: text/plain\r\n\r\n", "X: y\nVariable-A: b\n\n",
+        "HTTP/1.1 200 OK\r\nX: y\r\n\r\n",  "\r\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++) {
+        /* In one piece, then in two. */
+        for (size_t first = 0; first < 2; first++) {
+            struct slice rest = slice_of(heads[i]);
+            struct slice part = slice_take(&rest, first);
+
+            response_write(req, &part);
+            assert_int_equal(response_write(req, &rest), RESPONSE_FINISHED);
+            assert_answer(fail_500, "500 Internal Server Error\n");
+            again_authorizer();
+        }
+    }
+}
+
+/* The head that a responder was sent last is known to be right, for it. */
+static void a_known_head_does_not_admit_either(void **state)
+{
+    struct service *service = &fake.service;
+
+    (void)state;
+    memcpy(service->last_head.bytes, "X: y\r\n\r\n", 8);
+    service->last_head.len = 8;
+    service->last_head.status = 200;
+    assert_int_equal(write_text("X: y\r\n\r\ncome in"), RESPONSE_FINISHED);
+    assert_answer(fail_500, "500 Internal Server Error\n");
+}
+
+static void an_authorizer_cannot_say_both(void **state)
+{
+    (void)state;
+    response_set_status(req, 401, slice_of(""));
+    assert_int_equal(response_admit(req), RESPONSE_LATE);
+    response_finish(req, 0);
+    assert_answer("Status: 401 Unauthorized\r\n\r\n", "");
+    again_authorizer();
+    write_text("Status: 401\r\n");
+    assert_int_equal(response_admit(req), RESPONSE_LATE);
+    response_finish(req, 0);
+    assert_string_equal(peer.head, fail_500);
+}
+
+static void a_reset_takes_the_admission_back(void **state)
+{
+    (void)state;
+    assert_int_equal(response_admit(req), RESPONSE_OK);
+    response_reset(req);
+    header("X", "y");
+    response_finish(req, 0);
+    assert_answer(refused_403, "");
+    again_authorizer();
+    assert_int_equal(response_admit(req), RESPONSE_OK);
+    response_fail(req, 500);
+    assert_answer(fail_500, "500 Internal Server Error\n");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+#define AUTHORIZER_TEST(f)                                                     \
+    cmocka_unit_test_setup_teardown(f, set_up_authorizer, tear_down)
 
 int main(void)
 {
@@ -623,6 +758,13 @@ int main(void)
         TEST(a_failure_before_the_head_has_its_own_text),
         TEST(a_failure_behind_the_head_is_an_app_status),
         TEST(overload_is_told_to_the_protocol),
+        AUTHORIZER_TEST(an_authorizer_admits_when_it_says_so),
+        AUTHORIZER_TEST(an_authorizers_head_without_a_status_refuses),
+        AUTHORIZER_TEST(an_authorizers_status_alone_does_not_admit),
+        AUTHORIZER_TEST(an_authorizers_written_head_does_not_admit),
+        AUTHORIZER_TEST(a_known_head_does_not_admit_either),
+        AUTHORIZER_TEST(an_authorizer_cannot_say_both),
+        AUTHORIZER_TEST(a_reset_takes_the_admission_back),
         cmocka_unit_test(without_memory_there_is_still_an_answer),
     };
 

@@ -322,8 +322,14 @@ static void an_authorizer_has_no_body(void **state)
     put_end(FCGI_PARAMS, 1);
     feed();
     assert_true(fake.ready[0]->body.ended);
-    answer(0, HELLO, 0);
-    assert_string_equal(answers(), HELLO_1);
+    put_text(FCGI_STDIN, 1, "not for it"); /* of a peer that sends one */
+    put_end(FCGI_STDIN, 1);
+    feed();
+    assert_int_equal(body_available(&fake.ready[0]->body), 0);
+    assert_int_equal(response_admit(fake.ready[0]), RESPONSE_OK);
+    answer(0, "", 0);
+    assert_string_equal(answers(), "STDOUT 1 [Status: 200 OK\\r\\n\\r\\n]\n"
+                                   "STDOUT 1 end\nEND 1 app 0 status 0\n");
 }
 
 static void a_filter_gets_stdin_and_then_data(void **state)
@@ -662,6 +668,11 @@ static void a_flood_of_management_records_stops_the_reading(void **state)
 
 /* --- roles and refusals --- */
 
+#define TOLD_503(id)                                                           \
+    "STDOUT " id " [Status: 503 Service Unavailable\\r\\n"                     \
+    "Content-Type: text/plain\\r\\n\\r\\n503 Service Unavailable\\n]\n"        \
+    "STDOUT " id " end\nEND " id " app 0 status 2\n"
+
 static void an_unknown_role_ends_at_once(void **state)
 {
     (void)state;
@@ -679,6 +690,13 @@ static void an_unknown_role_ends_at_once(void **state)
     assert_int_equal(service->active, 0);
 }
 
+#define TOLD_NO_HOOK(id)                                                       \
+    "STDOUT " id " [Status: 500 Internal Server Error\\r\\n"                   \
+    "Content-Type: text/plain\\r\\n\\r\\n500 Internal Server Error\\n]\n"      \
+    "STDOUT " id " end\nEND " id " app 0 status 3\n"
+
+/* With a text: web servers do not look at the protocol status, and to some an
+ * end without a head is a success. */
 static void a_role_without_a_hook_is_unknown(void **state)
 {
     (void)state;
@@ -687,9 +705,54 @@ static void a_role_without_a_hook_is_unknown(void **state)
     put_begin(2, REQUEST_FILTER, KEEP);
     put_begin(3, REQUEST_RESPONDER, KEEP);
     feed();
-    assert_string_equal(answers(), "END 1 app 0 status 3\n"
-                                   "END 2 app 0 status 3\n");
+    assert_string_equal(answers(), "");
+    put_end(FCGI_PARAMS, 2);
+    put_end(FCGI_PARAMS, 1);
+    put_text(FCGI_DATA, 2, "of an inactive id");
+    feed();
+    assert_string_equal(answers(), TOLD_NO_HOOK("2") TOLD_NO_HOOK("1"));
     assert_int_equal(session_in()->count, 1);
+    assert_int_equal(session_in()->refused, 0);
+}
+
+static void a_role_without_a_hook_may_be_aborted(void **state)
+{
+    (void)state;
+    fake.roles = 1u << REQUEST_RESPONDER;
+    put_begin(1, REQUEST_AUTHORIZER, NO_FLAGS);
+    put_end(FCGI_ABORT_REQUEST, 1);
+    feed();
+    assert_string_equal(answers(), "END 1 app 0 status 0\n");
+    assert_int_equal(wire->state, WIRE_LINGER);
+}
+
+static void endless_roles_without_a_hook_are_ended_at_once(void **state)
+{
+    (void)state;
+    service->limits.max_reqs = 1;
+    fake.roles = 1u << REQUEST_RESPONDER;
+    put_begin(1, REQUEST_FILTER, KEEP);
+    put_begin(2, REQUEST_FILTER, KEEP);
+    feed();
+    assert_string_equal(answers(), "END 2 app 0 status 3\n");
+    assert_int_equal(session_in()->refused, 1);
+}
+
+/* An end without a head would let the client in behind lighttpd. */
+static void an_authorizer_is_never_ended_without_a_head(void **state)
+{
+    (void)state;
+    service->limits.max_reqs = 1;
+    put_begin(1, REQUEST_AUTHORIZER, KEEP);
+    put_begin(2, REQUEST_AUTHORIZER, KEEP);
+    put_end(FCGI_PARAMS, 2);
+    feed();
+    assert_string_equal(answers(), TOLD_503("2"));
+    put_begin(2, REQUEST_AUTHORIZER, KEEP);
+    put_begin(3, REQUEST_AUTHORIZER, KEEP);
+    feed();
+    assert_string_equal(answers(), "");
+    assert_int_equal(wire->state, WIRE_BROKEN);
 }
 
 static void an_unknown_role_without_keep_conn_ends_the_connection(void **state)
@@ -716,11 +779,6 @@ static void the_other_bits_of_the_flags_are_ignored(void **state)
     answer(0, HELLO, 0);
     assert_int_equal(wire->state, WIRE_CLOSE);
 }
-
-#define TOLD_503(id)                                                           \
-    "STDOUT " id " [Status: 503 Service Unavailable\\r\\n"                     \
-    "Content-Type: text/plain\\r\\n\\r\\n503 Service Unavailable\\n]\n"        \
-    "STDOUT " id " end\nEND " id " app 0 status 2\n"
 
 static void one_too_many_is_refused_at_the_end_of_its_parameters(void **state)
 {
@@ -1591,6 +1649,9 @@ int main(void)
         TEST(a_flood_of_management_records_stops_the_reading),
         TEST(an_unknown_role_ends_at_once),
         TEST(a_role_without_a_hook_is_unknown),
+        TEST(a_role_without_a_hook_may_be_aborted),
+        TEST(endless_roles_without_a_hook_are_ended_at_once),
+        TEST(an_authorizer_is_never_ended_without_a_head),
         TEST(an_unknown_role_without_keep_conn_ends_the_connection),
         TEST(the_other_bits_of_the_flags_are_ignored),
         TEST(one_too_many_is_refused_at_the_end_of_its_parameters),

@@ -465,6 +465,85 @@ static void an_authorizer_that_says_nothing_refuses(void **state)
     assert_lacks(request.head.data, "Status: 200");
 }
 
+/* Only true does, and only when nothing else was said. */
+static void an_authorizer_allows_by_nothing_else(void **state)
+{
+    static const char *const bodies[] = {
+        "return 'yes'",
+        "return '200'",
+        "return 1",
+        "return 0",
+        "return {}",
+        "return req",
+        "return 200",
+        "return 200.0, {}, 'welcome'",
+        "return 204",
+        "return 299",
+        "return 0/0",
+        "return nil, 'not you'",
+        "return false, { A = 'b' }",
+        "return true, 'ann'",
+        "return true, { [true] = 1 }",
+        "return true, { A = {} , B = true }",
+        "req:set_header('X', 'y')",
+        "req:set_header('X', 'y') return false",
+        "return req:set_header('X', 'y')",
+        "req:set_status(200)",
+        "req:set_status(401) return true",
+        "return req:send(200)",
+        "req:send(200) return true",
+        "req:send(403) return true",
+        "req:finish() return true",
+        "req:write('Status: 200\\r\\n\\r\\n')",
+        "return req:write('Content-Type: text/plain\\r\\n\\r\\n')",
+        "req:set_status(200) req:flush() return true",
+        "error()",
+        "error(nil)",
+        "error({})",
+        "local x <close> = setmetatable({}, { __close = function() error 'x' "
+        "end }) return true",
+    };
+    static const char *const on_errors[] = {
+        "",
+        "function on_error(req) return 200, {}, 'sorry' end",
+        "function on_error(req) return true end",
+        "function on_error(req) req:set_status(200):write('sorry') end",
+        "function on_error(req) req:write('A: b\\n\\nsorry') end",
+        "function on_error(req) req:set_header('A', 'b') end",
+    };
+    char source[512];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(*bodies); i++) {
+        for (size_t k = 0; k < sizeof(on_errors) / sizeof(*on_errors); k++) {
+            const char *status;
+
+            snprintf(source, sizeof(source),
+                     "function on_authorize(req) %s end %s", bodies[i],
+                     on_errors[k]);
+            serve_role(source, REQUEST_AUTHORIZER);
+            assert_int_equal(request.ends, 1);
+            assert_int_equal(request.heads, 1);
+            status = strstr(request.head.data, "Status: ");
+            if (status == NULL || strtol(status + 8, NULL, 10) < 400)
+                fail_msg("%s is let in: %s", source, request.head.data);
+        }
+    }
+}
+
+static void headers_go_with_an_admission(void **state)
+{
+    (void)state;
+    serve_role("function on_authorize(req)\n"
+               "  req:set_header('X-New', 'cookie')\n"
+               "  return true, { USER = 'ann', N = 7 }\n"
+               "end",
+               REQUEST_AUTHORIZER);
+    assert_contains(request.head.data, "Status: 200 OK\r\nX-New: cookie\r\n");
+    assert_contains(request.head.data, "Variable-USER: ann\r\n");
+    assert_contains(request.head.data, "Variable-N: 7\r\n");
+}
+
 static void an_authorizer_that_fails_does_not_allow(void **state)
 {
     (void)state;
@@ -895,6 +974,8 @@ int main(void)
         SCRIPT_TEST(an_authorizer_allows_with_variables),
         SCRIPT_TEST(an_authorizer_refuses_with_an_answer),
         SCRIPT_TEST(an_authorizer_that_says_nothing_refuses),
+        SCRIPT_TEST(an_authorizer_allows_by_nothing_else),
+        SCRIPT_TEST(headers_go_with_an_admission),
         SCRIPT_TEST(an_authorizer_that_fails_does_not_allow),
         SCRIPT_TEST(a_filter_is_served),
         SCRIPT_TEST(an_abort_while_reading_wakes_the_reader),

@@ -60,7 +60,7 @@ static const char *ask(const char *expression)
              "return { on_request = function(req)\n"
              "  return 200, nil, all(%s)\n"
              "end, on_authorize = function(req)\n"
-             "  return 200, nil, all(%s)\n"
+             "  return 403, nil, all(%s)\n"
              "end, on_filter = function(req)\n"
              "  return 200, nil, all(%s)\n"
              "end }",
