@@ -202,7 +202,7 @@ static bool must_read(const struct fcgi_stream *stream, const struct body *body)
 {
     return stream->session->count > 1 || body->want_all ||
            fcgi_is_blocked(stream->session) ||
-           fcgi_stream_awaits_data(stream, body);
+           fcgi_stream_awaits_other(stream, body);
 }
 
 static void add_input(struct fcgi_session *session, struct fcgi_stream *stream,
@@ -214,7 +214,7 @@ static void add_input(struct fcgi_session *session, struct fcgi_stream *stream,
 
     request_input(stream->req, body, block, bytes, to_file);
     if (session->target == stream) /* not answered with 413 just now */
-        fcgi_stream_note_body(stream, body);
+        fcgi_stream_note_bodies(stream);
 }
 
 static void abort_stream(struct fcgi_stream *stream)
@@ -350,13 +350,14 @@ static void add_empty(struct fcgi_session *session)
         if (stream->req == NULL)
             break;
         request_input_end(stream->req, &stream->req->body);
-        fcgi_stream_note_body(stream, &stream->req->body);
+        fcgi_stream_note_bodies(stream);
         break;
     case FCGI_DATA:
         if (stream->req == NULL || stream->req->role != REQUEST_FILTER)
             break;
+        stream->data_ended = true;
         request_input_end(stream->req, &stream->req->data);
-        fcgi_stream_note_body(stream, &stream->req->data);
+        fcgi_stream_note_bodies(stream);
         break;
     default:
         break;

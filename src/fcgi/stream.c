@@ -227,7 +227,7 @@ void fcgi_stream_turns(struct fcgi_session *session)
     wake_writers(&session->waiting);
 }
 
-void fcgi_stream_note_body(struct fcgi_stream *stream, struct body *body)
+static void note_body(struct fcgi_stream *stream, struct body *body)
 {
     struct fcgi_session *session = stream->session;
     uint64_t available = body_available(body);
@@ -235,7 +235,7 @@ void fcgi_stream_note_body(struct fcgi_stream *stream, struct body *body)
         body->stopped ? available > BODY_WINDOW / 2 : available >= BODY_WINDOW;
 
     if (body->want_all || body->ended || body->dropped ||
-        fcgi_stream_awaits_data(stream, body))
+        fcgi_stream_awaits_other(stream, body))
         stops = false;
     if (stops == body->stopped)
         return;
@@ -244,13 +244,16 @@ void fcgi_stream_note_body(struct fcgi_stream *stream, struct body *body)
     wire_changed(&session->wire);
 }
 
+void fcgi_stream_note_bodies(struct fcgi_stream *stream)
+{
+    note_body(stream, &stream->req->body);
+    if (stream->req->role == REQUEST_FILTER)
+        note_body(stream, &stream->req->data);
+}
+
 static void body_consumed(struct exchange *exchange)
 {
-    struct fcgi_stream *stream = stream_of(exchange);
-
-    fcgi_stream_note_body(stream, &stream->req->body);
-    if (stream->req->role == REQUEST_FILTER)
-        fcgi_stream_note_body(stream, &stream->req->data);
+    fcgi_stream_note_bodies(stream_of(exchange));
 }
 
 /* The table is a plain hash of chains: ids are the peer's choice, and a lookup
@@ -315,7 +318,9 @@ static void finish(struct exchange *exchange, uint32_t app_status,
     struct request *req = stream->req;
     uint16_t id = stream->id;
     bool keep_conn = stream->keep_conn;
-    bool sending = !stream->stdin_ended && req->role != REQUEST_AUTHORIZER;
+    bool sending = req->role != REQUEST_AUTHORIZER &&
+                   (!stream->stdin_ended ||
+                    (req->role == REQUEST_FILTER && !stream->data_ended));
 
     forget(stream);           /* a new BEGIN of this id may come at once */
     if (!stream->in_params) { /* spec 6.2: nothing before they are complete */

@@ -37,8 +37,8 @@ struct fcgi_stream {
     uint16_t id;
     bool keep_conn;
     bool in_params;
-    bool no_hook;     /* refused: the script lacks the role's hook */
-    bool stdin_ended; /* by its empty record */
+    bool no_hook; /* refused: the script lacks the role's hook */
+    bool stdin_ended, data_ended; /* by their empty records */
     bool err_used;
 };
 
@@ -96,18 +96,19 @@ void fcgi_stream_refuse(struct fcgi_stream *stream);
 /* Output has left the session: whose turn is it? */
 void fcgi_stream_turns(struct fcgi_session *session);
 
-/* Notes whether a body wants reading to stop, after it has changed. */
-void fcgi_stream_note_body(struct fcgi_stream *stream, struct body *body);
+/* Notes whether its bodies want reading to stop, after one has changed. */
+void fcgi_stream_note_bodies(struct fcgi_stream *stream);
 
-/* A filter's STDIN stands before its DATA (spec 6.4), which the handler may be
- * waiting for: the one must not hold up the other. */
-static inline bool fcgi_stream_awaits_data(const struct fcgi_stream *stream,
-                                           const struct body *body)
+/* A filter's handler may be waiting for the one of its two streams while the
+ * other comes: STDIN, as it stands before DATA (spec 6.4), or DATA from a peer
+ * that mixes them.  The one must not hold up the other. */
+static inline bool fcgi_stream_awaits_other(const struct fcgi_stream *stream,
+                                            const struct body *body)
 {
     const struct request *req = stream->req;
+    const struct body *other = body == &req->body ? &req->data : &req->body;
 
-    return req->role == REQUEST_FILTER && body == &req->body &&
-           !req->data.ended;
+    return req->role == REQUEST_FILTER && !other->ended;
 }
 
 /* Are there writers that wait for the peer to read? */

@@ -1501,6 +1501,7 @@ static void a_filters_stdin_does_not_hold_up_its_data(void **state)
     req = fake.ready[0];
     assert_true(wire->ops->want_read(wire)); /* for DATA, which comes behind */
     assert_true(req->body.file_written > 0);
+    put_end(FCGI_STDIN, 1);
     put_body(FCGI_DATA, 1, BODY_WINDOW);
     feed();
     assert_int_equal(session_in()->stopped, 1);
@@ -1508,6 +1509,48 @@ static void a_filters_stdin_does_not_hold_up_its_data(void **state)
     assert_false(wire->ops->want_read(wire));
     assert_int_equal(swallow(req, &req->data), BODY_WINDOW);
     assert_true(wire->ops->want_read(wire));
+}
+
+/* A peer may mix them. */
+static void a_filters_data_does_not_hold_up_its_stdin(void **state)
+{
+    struct request *req;
+
+    (void)state;
+    put_begin(1, REQUEST_FILTER, KEEP);
+    put_end(FCGI_PARAMS, 1);
+    put_body(FCGI_DATA, 1, 2 * BODY_WINDOW);
+    feed();
+    req = fake.ready[0];
+    assert_true(wire->ops->want_read(wire));
+    assert_true(req->data.file_written > 0);
+    put_text(FCGI_STDIN, 1, "form");
+    put_end(FCGI_STDIN, 1);
+    feed();
+    assert_false(wire->ops->want_read(wire)); /* nothing else can come */
+    assert_int_equal(swallow(req, &req->body), 4);
+    assert_int_equal(swallow(req, &req->data), 2 * BODY_WINDOW);
+    assert_true(wire->ops->want_read(wire));
+    put_end(FCGI_DATA, 1);
+    feed();
+    assert_sound();
+}
+
+static void an_early_answer_of_a_filter_lingers(void **state)
+{
+    (void)state;
+    for (int ends = 0; ends < 2; ends++) {
+        put_begin(1, REQUEST_FILTER, NO_FLAGS);
+        put_end(FCGI_PARAMS, 1);
+        put_end(FCGI_STDIN, 1);
+        put_text(FCGI_DATA, 1, "half a file");
+        if (ends)
+            put_end(FCGI_DATA, 1);
+        feed();
+        answer(0, HELLO, 0);
+        assert_int_equal(wire->state, ends ? WIRE_CLOSE : WIRE_LINGER);
+        start_again();
+    }
 }
 
 static void over_the_maximum_it_is_413_and_the_rest_is_dropped(void **state)
@@ -1701,6 +1744,8 @@ int main(void)
         TEST(an_answered_body_does_not_stop_the_reading),
         TEST(a_dropped_body_does_not_stop_the_reading),
         TEST(a_filters_stdin_does_not_hold_up_its_data),
+        TEST(a_filters_data_does_not_hold_up_its_stdin),
+        TEST(an_early_answer_of_a_filter_lingers),
         TEST(over_the_maximum_it_is_413_and_the_rest_is_dropped),
         TEST(over_the_maximum_in_pieces_of_a_record),
         TEST(a_full_spool_is_413_for_who_needs_it_only),
