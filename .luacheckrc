@@ -5,7 +5,10 @@ codes = true
 self = false -- a method may ignore its object
 
 -- A script defines its handlers as globals.
-local handlers = { "on_request", "on_error", "on_start", "on_worker", "on_exit", "on_reload" }
+local handlers = {
+  "on_request", "on_authorize", "on_filter", "on_error", "on_start", "on_worker", "on_exit",
+  "on_reload",
+}
 
 files["examples"].globals = handlers
 files["tests"].globals = handlers

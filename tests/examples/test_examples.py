@@ -1,5 +1,6 @@
 """Every example in examples/, on the real program: what its first comment
 promises is what it does."""
+import base64
 import pathlib
 import re
 import shutil
@@ -63,7 +64,8 @@ def test_an_example_is_clean(script):
         pytest.skip("luacheck is not installed")
     checked = subprocess.run(
         [luacheck, "--no-config", "--no-color", "--std", "lua54", "--globals",
-         "on_request", "--max-line-length", "80", str(script)],
+         "on_request", "on_authorize", "on_filter", "--max-line-length", "80",
+         str(script)],
         capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
 
@@ -301,3 +303,129 @@ def test_errors_names_its_cases(example, text):
     response = example("errors.lua").request(query(text))
     assert response.status == 404
     assert response.text == "?case=raised, ?case=caught or ?case=late\n"
+
+
+# --- authorizer.lua -------------------------------------------------------
+# tests/servers/test_authorizer.py has it behind web servers.
+
+def may_come_in(gw, user=None, **params):
+    if user is not None:
+        params["HTTP_AUTHORIZATION"] = \
+            "Basic " + base64.b64encode(user.encode()).decode()
+    return gw.request({"REQUEST_URI": "/file.txt", **params},
+                      role=fastcgi.AUTHORIZER)
+
+
+def assert_not_admitted(response):
+    assert response.status == 401
+    assert response.headers["www-authenticate"] == 'Basic realm="app"'
+    assert not [name for name, _ in response.head if "Variable" in name]
+
+
+def test_authorizer_lets_in_who_has_the_password(example):
+    gw = example("authorizer.lua")
+    response = may_come_in(gw, "ada:analytical")
+    assert response.status == 200 and response.body == b""
+    assert ("Variable-REMOTE_USER", "ada") in response.head
+    assert ("Variable-USER_GROUP", "staff") in response.head
+    response = may_come_in(gw, "mary:frankenstein")
+    assert ("Variable-USER_GROUP", "guests") in response.head
+
+
+@pytest.mark.parametrize("user", [
+    None, "", ":", "ada", "ada:", "ada:Analytical", "ada:analytica",
+    "ada:analytical ", ":analytical", "eve:analytical", "eve:",
+    "ada:frankenstein", "ada:analytical\0", "password:", "__index:x"])
+def test_authorizer_lets_in_nobody_else(example, user):
+    assert_not_admitted(may_come_in(example("authorizer.lua"), user))
+
+
+@pytest.mark.parametrize("header", [
+    "", "Basic", "Basic ", "Basic !", "Basic YWRh", "Bearer YWRhOng=", "=",
+    "Basic " + "A" * 60000])
+def test_authorizer_lets_in_nobody_with_another_header(example, header):
+    assert_not_admitted(may_come_in(example("authorizer.lua"),
+                                    HTTP_AUTHORIZATION=header))
+
+
+def test_authorizer_takes_what_apache_has_taken_apart(example):
+    gw = example("authorizer.lua")
+    asked = {"FCGI_APACHE_ROLE": "AUTHENTICATOR", "REMOTE_USER": "ada"}
+    assert may_come_in(gw, REMOTE_PASSWD="analytical", **asked).status == 200
+    for password in ("", "wrong"):
+        assert_not_admitted(may_come_in(gw, REMOTE_PASSWD=password, **asked))
+    assert_not_admitted(may_come_in(gw, **asked))
+    asked["FCGI_APACHE_ROLE"] = "AUTHORIZER"
+    response = may_come_in(gw, **asked)
+    assert response.head == [("Status", "200 OK")]
+    asked["REMOTE_USER"] = "eve"
+    assert may_come_in(gw, **asked).status == 403
+    del asked["REMOTE_USER"]
+    assert may_come_in(gw, **asked).status >= 400
+
+
+def test_authorizer_greets_who_was_let_in(example):
+    response = example("authorizer.lua").request(
+        {"REMOTE_USER": "ada", "USER_GROUP": "staff"})
+    assert response.text == "Hello, ada of staff!\n"
+
+
+# --- filter.lua -----------------------------------------------------------
+
+PAGE = "<h1>{{name}}</h1>{{body}}{{nothing}} { {{name}} }}"
+FILLED = ("<h1>A&amp;B</h1>&lt;b&gt;&quot;x&quot;&#39;&lt;/b&gt; "
+          "{ A&amp;B }}")
+FORM = "<b>\"x\"'</b>"
+
+
+def filtered(gw, page, body=FORM, length=None, text="name=A%26B"):
+    page = page.encode()
+    return gw.request(query(text, FCGI_DATA_LENGTH=str(
+        len(page) if length is None else length),
+        FCGI_DATA_LAST_MOD="1700000000"), body, role=fastcgi.FILTER,
+        data=page)
+
+
+def test_filter_fills_in_the_page_that_is_sent(example):
+    response = filtered(example("filter.lua"), PAGE)
+    assert response.status == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.text == FILLED
+
+
+def test_filter_fills_in_a_page_of_no_bytes(example):
+    response = filtered(example("filter.lua"), "", b"")
+    assert response.status == 200 and response.text == ""
+
+
+def test_filter_takes_no_page_that_is_too_large(example):
+    gw = example("filter.lua")
+    assert filtered(gw, "x", length=MIB + 1).status == 413
+    assert filtered(gw, "x", length="").status == 413
+    assert filtered(gw, "x" * MIB).text == "x" * MIB
+    assert filtered(gw, "x", b"y" * (MIB + 1)).status == 413
+
+
+def test_filter_fills_in_the_page_that_is_named(example, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(PAGE)
+    gw = example("filter.lua")
+    named = query("name=A%26B", SCRIPT_FILENAME=str(page))
+    assert gw.request(named, FORM).text == FILLED
+    assert gw.request(named).text == FILLED.replace(
+        "&lt;b&gt;&quot;x&quot;&#39;&lt;/b&gt;", "")
+    assert gw.request(named, b"y" * (MIB + 1)).status == 413
+    for name in (str(tmp_path), str(tmp_path / "missing"), "", None):
+        assert gw.request({"SCRIPT_FILENAME": name}).status == 404
+
+
+def test_filter_can_be_tried_as_the_readme_says(gateway):
+    """Its command, with another address."""
+    text = (EXAMPLES / "README.md").read_text()
+    command = re.search(r"^    (python3 -c '.*?')$", text, re.M | re.S)[1]
+    gw = gateway(EXAMPLES / "filter.lua", listen="tcp")
+    assert '("127.0.0.1", 9000)' in command
+    command = command.replace("9000", str(gw.address[1]))
+    done = subprocess.run(["sh", "-c", command], capture_output=True,
+                          cwd=EXAMPLES.parent / "tests", text=True, timeout=60)
+    assert done.stdout == "<p>Ada: posted</p>\n\n", done.stderr

@@ -27,6 +27,7 @@ from support.gateway import (Gateway, check_reports, environment, free_port,
 HERE = pathlib.Path(__file__).resolve().parent
 EXAMPLES = HERE.parent.parent / "examples" / "servers"
 APP = HERE / "app.lua"
+AUTH = HERE / "auth.lua"
 IS_ROOT = os.geteuid() == 0
 
 
@@ -80,18 +81,22 @@ class Folder:
     """A folder that processes of other users can work in:
 
     app.lua, app.fcgi   the application, and as an executable script
+    www/                a file to be served: file.txt
     marks/              where tests and handlers leave marks for each other
     run/ log/ tmp/      sockets, logs, bodies
     reports/            what sanitizers say of processes that others start
     """
 
-    def __init__(self):
+    def __init__(self, app=APP):
         self.path = pathlib.Path(tempfile.mkdtemp(prefix="fcgi-lua-server-"))
         self.path.chmod(0o755)
         for name in ("marks", "run", "log", "tmp", "reports"):
             (self.path / name).mkdir()
             (self.path / name).chmod(0o1777)
-        script = APP.read_text()
+        script = app.read_text()
+        (self.path / "www").mkdir()
+        (self.path / "www").chmod(0o755)
+        self.place("www/file.txt", "a protected file\n")
         self.app = self.place("app.lua", script, 0o644)
         self.fcgi = self.place("app.fcgi", "#!/usr/bin/env fcgi-lua\n" +
                                script, 0o755)
@@ -167,9 +172,11 @@ class WebServer:
     graceful = signal.SIGTERM  # finish what runs, then end
     stopping = "stop"       # what the log says once that has begun
 
-    def __init__(self):
+    app = APP
+
+    def __init__(self, app=None):
         self.program = find(self.executable, self.package)
-        self.folder = Folder()
+        self.folder = Folder(app or self.app)
         self.gateway = self.child = None
         self.ports = {}
         self.idle_fds = 0   # what the gateway has open without connections
@@ -426,8 +433,8 @@ class ApacheWrapper(Apache):
     modules = ("authz_core", "alias", "fcgid")
     spawns = True
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, app=None):
+        super().__init__(app)
         if not os.path.exists("/usr/lib/apache2/modules/mod_fcgid.so"):
             find("mod_fcgid.so", self.package)
 
@@ -547,6 +554,94 @@ class Caddy(WebServer):
     def command(self, path):
         return ["run", "--config", str(path), "--adapter", "caddyfile"]
 
+
+# --- with an authorizer in front ------------------------------------------
+
+class Authorizer:
+    """What these configurations have in common: / is served from www/, /app by
+    on_request, both after on_authorize.  And what the tests may ask of them:"""
+    app = AUTH
+    keeps_refusal = True    # its status and body reach the client
+    asks = False            # Apache asks for name and password itself
+    phases = ("NONE",)      # FCGI_APACHE_ROLE of each call
+    shows_variables = False  # the client sees them
+    needs_user = False      # an admission without REMOTE_USER is none
+
+
+class ApacheAuthnz(Authorizer, Apache):
+    name, file = "apache-authnz", "apache-mod_authnz_fcgi.conf"
+    listens = "127.0.0.1:8080"
+    gateway_listen = "tcp"
+    modules = ("authn_core", "authz_core", "authz_user", "auth_basic",
+               "authnz_fcgi", "proxy", "proxy_fcgi")
+    phases = ("AUTHENTICATOR",)
+    needs_user = True
+
+    def replacements(self):
+        return {'"/srv/www"': f'"{self.folder / "www"}"',
+                "127.0.0.1:9000": self.gateway_address()}
+
+
+class ApacheAuthnzBasic(ApacheAuthnz):
+    name, listens = "apache-authnz-basic", "127.0.0.1:8081"
+    keeps_refusal = False
+    asks = True
+    phases = ("AUTHENTICATOR", "AUTHORIZER")
+    needs_user = False
+
+
+class ApacheFcgidAccess(Authorizer, ApacheWrapper):
+    name, file = "apache-fcgid-access", "apache-mod_fcgid-authorizer.conf"
+    listens = "127.0.0.1:8080"
+    modules = ("authn_core", "authn_file", "authz_core", "authz_user",
+               "auth_basic", "fcgid")
+    keeps_refusal = False
+    phases = ("ACCESS_CHECKER",)
+    shows_variables = True
+
+    def replacements(self):
+        return {
+            '"/srv/www"': f'"{self.folder / "www"}"',
+            "/srv/app.fcgi": str(self.folder.fcgi),
+            "/usr/local/bin:": f"{self.folder.program.parent}:/usr/local/bin:",
+        }
+
+
+class ApacheFcgidBasic(ApacheFcgidAccess):
+    name, listens = "apache-fcgid-basic", "127.0.0.1:8081"
+    asks = True
+    phases = ("AUTHENTICATOR", "AUTHORIZER")
+
+
+class LighttpdAuthorizer(Authorizer, Lighttpd):
+    """The file has both; a gateway runs for the second."""
+    name, file = "lighttpd-authorizer-spawn", "lighttpd-authorizer.conf"
+    spawns = True
+
+    def all_addresses(self):
+        return ["server.port = 8080", "127.0.0.1:8081"]
+
+    def replacements(self):
+        run = self.folder / "run"
+        replacements = {
+            **super().replacements(),
+            '"/srv/www"': f'"{self.folder / "www"}"',
+            "/usr/local/bin/fcgi-lua": str(self.folder.program),
+            "/srv/app.lua": str(self.folder.app),
+            "/run/lighttpd/authorizer.sock": f"{run}/authorizer.sock",
+            "/run/lighttpd/app.sock": f"{run}/spawned.sock",
+            "/run/app.sock": self.gateway_address()}
+        del replacements['"/srv"']
+        return replacements
+
+
+class LighttpdAuthorizerRemote(LighttpdAuthorizer):
+    name, listens = "lighttpd-authorizer-remote", "127.0.0.1:8081"
+    spawns = False
+
+
+AUTHORIZERS = [ApacheAuthnz, ApacheAuthnzBasic, ApacheFcgidAccess,
+               ApacheFcgidBasic, LighttpdAuthorizer, LighttpdAuthorizerRemote]
 
 ALL = [Nginx, NginxClose, NginxStreaming, ApacheWrapper, ApacheScript,
        ApacheProxy, ApacheReuse, LighttpdSpawn, LighttpdRemote, Haproxy,
