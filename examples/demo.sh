@@ -14,7 +14,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 port=${PORT:-8080}
 program=${FCGI_LUA:-$root/build/release/fcgi-lua}
-examples=(hello query env echo slow countdown stream errors)
+examples=(hello query env echo slow countdown stream errors parallel cancel
+    background pipeline cron iterator)
 
 # shellcheck source=../tests/tools/packages.sh
 . "$root/tests/tools/packages.sh"
@@ -141,7 +142,8 @@ mkdir "$folder/www"
     echo '<!DOCTYPE html><title>fcgi-lua</title><h1>fcgi-lua</h1><ul>'
     for path in 'hello?name=Ada' 'query?name=Ada&amp;tag=a&amp;tag=b' \
         'env/some/path?a=1' slow 'countdown?from=5' 'stream?bytes=9000' \
-        'errors?case=caught' 'errors?case=raised'; do
+        'errors?case=caught' 'errors?case=raised' parallel 'cancel?seconds=1' \
+        'background?to=ada@example.org' 'pipeline?pages=30' cron; do
         echo "<li><a href=\"/$path\">/$path</a>"
     done
     echo '</ul>'

@@ -5,11 +5,13 @@ import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 
 import pytest
 
 from support import fastcgi
+from support.gateway import wait_until
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.lua"))
@@ -22,6 +24,14 @@ def example(shared_gateway):
     return lambda name: shared_gateway(str(EXAMPLES / name))
 
 
+@pytest.fixture
+def own_example(gateway):
+    """The same with options and arguments, and for this test alone, which
+    looks into its log."""
+    return lambda name, *options, **more: gateway(str(EXAMPLES / name),
+                                                  *options, **more)
+
+
 def query(text, **more):
     return {"QUERY_STRING": text, **more}
 
@@ -29,7 +39,7 @@ def query(text, **more):
 # --- the examples as files ------------------------------------------------
 
 def test_every_example_is_tested():
-    tested = set(re.findall(r'example\("(\w+\.lua)"\)',
+    tested = set(re.findall(r'example\("(\w+\.lua)"',
                             pathlib.Path(__file__).read_text()))
     assert {script.name for script in SCRIPTS} == tested
 
@@ -429,3 +439,286 @@ def test_filter_can_be_tried_as_the_readme_says(gateway):
     done = subprocess.run(["sh", "-c", command], capture_output=True,
                           cwd=EXAMPLES.parent / "tests", text=True, timeout=60)
     assert done.stdout == "<p>Ada: posted</p>\n\n", done.stderr
+# --- parallel.lua ---------------------------------------------------------
+
+def parts_and_whole(text):
+    return map(float, re.search(
+        r"^(\d+\.\d) seconds of work took (\d+\.\d)$", text, re.M).groups())
+
+
+def test_parallel_waits_for_all_at_once(example):
+    text = example("parallel.lua").request(query("user=7")).text
+    assert text.startswith("user 7\norders of user 7\nrain in Oslo\n")
+    parts, whole = parts_and_whole(text)
+    assert parts >= 0.9 and 0.4 <= whole < parts
+
+
+def test_parallel_does_without_a_service_that_fails(own_example):
+    gw = own_example("parallel.lua")
+    response = gw.request(query("city=Rome"))
+    assert response.status == 200
+    assert response.text.startswith(
+        "user 1\norders of user 1\nsorry: no weather for Rome\n")
+    parts, whole = parts_and_whole(response.text)
+    assert 0.6 <= parts and 0.4 <= whole
+    # What was joined is the handler's to tell.
+    assert gw.stop() == 0
+    assert " error " not in gw.log()
+
+
+# --- background.lua -------------------------------------------------------
+
+def test_background_answers_before_the_work_is_done(own_example):
+    # The work takes long, and the answer does not wait for it.
+    slow = ("local fcgi, sleep = require 'fcgi' sleep = fcgi.sleep "
+            "fcgi.sleep = function() while not go do sleep(0.01) end end "
+            "fcgi.every(0.01, function() go = io.open(fcgi.args[1]) end)")
+    flag = pathlib.Path(tempfile.mkdtemp()) / "go"
+    try:
+        gw = own_example("background.lua", "--eval", slow, args=[str(flag)])
+        response = gw.request(query("to=ada@example.org"))
+        assert response.status == 202
+        assert response.text == "Your mail is on its way.\n"
+        assert "ada" not in gw.log()
+        flag.touch()
+        gw.wait_log(r"counted a visit of ada@example\.org \(GET ")
+        gw.wait_log(r"sent a mail to ada@example\.org$")
+    finally:
+        shutil.rmtree(flag.parent)
+
+
+def test_background_is_finished_before_a_stop(own_example):
+    gw = own_example("background.lua")
+    assert gw.request(query("to=ada@example.org")).status == 202
+    assert gw.stop() == 0
+    assert "counted a visit" in gw.log() and "sent a mail" in gw.log()
+
+
+def test_background_errors_reach_the_log(own_example):
+    gw = own_example("background.lua")
+    assert gw.request(query("to=nobody")).status == 202
+    gw.wait_log(r" error .*background\.lua:\d+: not an address: nobody$")
+    gw.wait_log("stack traceback:")
+    assert gw.request(query("to=b@example.org")).status == 202
+    assert gw.stop() == 0
+    assert gw.log().count("not an address") == 1
+    assert "sent a mail to b@example.org" in gw.log()
+
+
+def test_background_asks_for_an_address(example):
+    response = example("background.lua").request()
+    assert response.status == 400 and response.text == "?to=address\n"
+
+
+# --- cancel.lua -----------------------------------------------------------
+
+def ends_of_transactions(gw):
+    return re.findall(r"cancel\.lua:\d+: (committed|rolled back: .*?) \(GET",
+                      gw.log())
+
+
+@pytest.mark.parametrize("text", ["seconds=0", "seconds=0.1", "seconds=-1"])
+def test_cancel_commits(own_example, text):
+    gw = own_example("cancel.lua")
+    response = gw.request(query(text))
+    assert (response.status, response.text) == (200, "transferred\n")
+    assert ends_of_transactions(gw) == ["committed"]
+
+
+def test_cancel_rolls_back_after_a_timeout(own_example):
+    gw = own_example("cancel.lua")
+    response = gw.request(query("seconds=60"))
+    assert (response.status, response.text) == (
+        504, "not transferred: timeout\n")
+    # It is rolled back when the answer is sent, not some time later.
+    assert ends_of_transactions(gw) == ["rolled back: cancelled: timeout"]
+
+
+def test_cancel_rolls_back_when_the_client_leaves(own_example):
+    gw = own_example("cancel.lua")
+    with gw.connect() as conn:
+        conn.start(1, query("seconds=60"))
+        gw.wait_log("transferring to Ada")
+        conn.abort(1)
+        conn.collect(1)
+    gw.wait_log("rolled back: cancelled: abort")
+    assert gw.request(query("seconds=0")).status == 200
+    assert ends_of_transactions(gw) == ["rolled back: cancelled: abort",
+                                        "committed"]
+
+
+def test_cancel_rolls_back_after_an_error(own_example):
+    gw = own_example("cancel.lua")
+    assert gw.request(query("seconds=0&to=nobody")).status == 500
+    rolled_back, = ends_of_transactions(gw)
+    assert re.match(r"rolled back: .*: no such account$", rolled_back)
+    gw.wait_log(r" error .*no such account \(GET")
+
+
+# --- pipeline.lua ---------------------------------------------------------
+
+def fetched(pages):
+    return sorted(f"page {page} fetched" for page in pages)
+
+
+# Counts how far the first channel of a request is ahead of the second, and
+# which tasks are left.
+WATCHED = """\
+local fcgi = require "fcgi"
+local sleep, channel, spawn = fcgi.sleep, fcgi.channel, fcgi.spawn
+local ahead, most, alive = 0, 0, 0
+function fcgi.sleep() sleep(0) end
+function fcgi.channel(n)
+  local inner, self = channel(n), {}
+  function self:put(v) -- of pages: numbers
+    assert(inner:put(v))
+    if type(v) == "number" then
+      ahead = ahead + 1
+      most = math.max(most, ahead)
+    end
+    return true
+  end
+  function self:get()
+    local v = inner:get()
+    if type(v) == "string" then ahead = ahead - 1 end
+    return v
+  end
+  function self:close() inner:close() end
+  return self
+end
+function fcgi.spawn(f, ...)
+  return spawn(function(...)
+    alive = alive + 1
+    local _ <close> = setmetatable({}, { __close = function()
+      alive = alive - 1
+      fcgi.log("notice", alive, " left, at most ", most, " ahead")
+    end })
+    return f(...)
+  end, ...)
+end
+"""
+
+
+@pytest.mark.parametrize("text, count", [
+    ("pages=1", 1), ("pages=25", 25), ("", 10), ("pages=x", 10),
+    ("pages=0", 0), ("pages=-3", 0)])
+def test_pipeline_fetches_each_page_once(example, text, count):
+    response = example("pipeline.lua").request(query(text))
+    assert response.status == 200
+    assert sorted(response.text.splitlines()) == fetched(range(1, count + 1))
+
+
+def test_pipeline_goes_on_without_a_worker_that_fails(own_example):
+    gw = own_example("pipeline.lua")
+    response = gw.request(query("pages=9&broken=4"))
+    assert sorted(response.text.splitlines()) == [
+        "a worker failed: page 4 cannot be read",
+        *fetched({*range(1, 10)} - {4})]
+    assert gw.stop() == 0
+    assert " error " not in gw.log()
+
+
+def test_pipeline_holds_a_few_pages_only(own_example):
+    gw = own_example("pipeline.lua", "--eval", WATCHED)
+    response = gw.request(query("pages=300"))
+    assert len(response.text.splitlines()) == 300
+    most = int(gw.wait_log(r" 0 left, at most (\d+) ahead").group(1))
+    # In each channel 4, with each worker one, and one on its way out.
+    assert 4 <= most <= 4 + 3 + 4 + 1
+
+
+def test_pipeline_ends_its_tasks_when_the_client_leaves(own_example):
+    gw = own_example("pipeline.lua", "--eval", WATCHED)
+    with gw.connect(rcvbuf=4096) as conn:
+        conn.start(1, query("pages=1000"))
+        conn.wait_stdout(1)
+        conn.abort(1)
+        conn.collect(1)
+    gw.wait_log(r" 0 left, ")
+    assert len(gw.request(query("pages=3")).text.splitlines()) == 3
+
+
+# --- cron.lua -------------------------------------------------------------
+
+def test_cron_shows_what_the_job_has_left(own_example):
+    gw = own_example("cron.lua", args=["0.05"])
+    response = wait_until(
+        lambda: (answer := gw.request()).status == 200 and answer)
+    assert re.fullmatch(r"1 EUR is 1\.1\d\d USD \(round \d+\)\n",
+                        response.text)
+
+
+def test_cron_has_nothing_at_first(own_example):
+    response = own_example("cron.lua", args=["3600"]).request()
+    assert (response.status, response.text) == (503, "No rate yet.\n")
+    assert response.headers["retry-after"] == "3600"
+
+
+def test_cron_logs_a_failure_and_goes_on(own_example):
+    gw = own_example("cron.lua", args=["0.05"])
+    gw.wait_log(r"(?s)(the exchange does not answer.*){2}")
+    wait_until(lambda: int(re.search(r"round (\d+)",
+                                     gw.request().text).group(1)) >= 5)
+    gw.wait_log("stack traceback:")
+
+
+def test_cron_does_not_keep_the_gateway_from_ending(own_example):
+    gw = own_example("cron.lua", args=["3600"])
+    assert gw.stop() == 0
+    assert " error " not in gw.log()
+
+
+# --- iterator.lua ---------------------------------------------------------
+
+ITEMS = (b"item: pen\nprice: 2\n\n\nitem: ink\r\nprice:7.5\r\n\r\n"
+         b"item: nothing\n\nitem: desk\nprice: 100")
+
+
+@pytest.mark.parametrize("cut", [1, 3, 65535])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b"\n\n\n"])
+def test_iterator_finds_the_records(example, cut, end):
+    response = example("iterator.lua").request(
+        {"REQUEST_METHOD": "POST"}, ITEMS + end, cut=cut)
+    assert response.text == "4 items, 109.50 in all\n"
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b"\r\n\n\n"])
+def test_iterator_finds_none_in_an_empty_body(example, body):
+    assert example("iterator.lua").request({}, body).text == (
+        "0 items, 0.00 in all\n")
+
+
+def test_iterator_takes_a_body_of_any_size(own_example):
+    gw = own_example("iterator.lua", lean=True)
+    count = 200000
+    gw.request({}, ITEMS)
+    before = gw.rss()
+    gw.reset_peak()
+    response = gw.request({}, b"item: pen\nprice: 0.5\n\n" * count)
+    assert response.text == f"{count} items, {count / 2:.2f} in all\n"
+    assert gw.peak_rss() - before < 32 * MIB
+
+
+def test_iterator_waits_for_each_piece_and_keeps_nobody_waiting(example):
+    gw = example("iterator.lua")
+    params = fastcgi.default_params({"REQUEST_METHOD": "POST",
+                                     "CONTENT_LENGTH": None})
+    with gw.connect() as conn:
+        conn.begin()
+        conn.params(1, params)
+        for piece in (b"item: p", b"en\nprice: 3\n", b"\nitem: ink\n"):
+            conn.stdin(1, piece, end=False)
+            assert gw.request({}, ITEMS).text == "4 items, 109.50 in all\n"
+        conn.stdin(1, b"price: 4\n")
+        assert conn.collect(1).text == "2 items, 7.00 in all\n"
+
+
+@pytest.mark.parametrize("body, line", [
+    (b"item: pen\nprice\n\nitem: ink\n", "price"),
+    (b"<item>", "<item>"),
+    (b"a: b\n: c\n", ": c"),
+    (b"item: " + b"x" * 100000, "(a line that is too long)"),
+])
+def test_iterator_refuses_what_is_no_record(example, body, line):
+    response = example("iterator.lua").request({}, body)
+    assert (response.status, response.text) == (400, f"no record: {line}\n")
