@@ -1,0 +1,425 @@
+"""README.md says what is true: its Lua runs, and what it states of waiting and
+tasks holds on the real program.
+
+SPDX-License-Identifier: MIT
+"""
+import pathlib
+import re
+
+import pytest
+
+from support import fastcgi
+from support.gateway import wait_until
+from support.lua import EVAL, Lua, params_for
+
+README = (pathlib.Path(__file__).resolve().parents[2] /
+          "README.md").read_text()
+BLOCKS = re.findall(r"^```lua\n(.*?)^```$", README, re.M | re.S)
+# What each block answers, in their order.
+ANSWERS = [
+    "Hello, world!\n",
+    "hello\n",
+    "an answer of users\nan answer of orders\n",
+    "pen, no report yet\n",
+    "5050",
+]
+
+
+def states(sentence):
+    """Fails when the README does not say so (any more)."""
+    assert " ".join(sentence.split()) in " ".join(README.split())
+
+
+def as_script(block):
+    """A block that defines no hook is the body of one."""
+    if re.search(r"\bon_\w+\b", block):
+        return block
+    return (f'local fcgi = require "fcgi"\nfunction on_request(req)\n'
+            f"{block}end\n")
+
+
+# --- the code ---------------------------------------------------------------
+
+def test_every_block_has_an_answer():
+    assert len(BLOCKS) == len(ANSWERS)
+
+
+@pytest.mark.parametrize("block, answer", zip(BLOCKS, ANSWERS))
+def test_block_runs(gateway, block, answer):
+    gw = gateway(as_script(block))
+    for _ in range(2):
+        response = gw.request()
+        assert (response.status, response.text) == (200, answer)
+        assert response.headers["content-type"].startswith("text/plain")
+    assert gw.stop() == 0
+    assert not re.search(r" (error|warn) ", gw.log())
+
+
+def test_the_two_calls_wait_side_by_side(gateway):
+    # Each sleep ends when both are under way.
+    gw = gateway(as_script(BLOCKS[2]), "--eval",
+                 "local fcgi = require 'fcgi' local sleep, n = fcgi.sleep, 0 "
+                 "function fcgi.sleep() n = n + 1 "
+                 "while n < 2 do sleep(0.001) end end")
+    assert gw.request().text == ANSWERS[2]
+
+
+def test_the_sale_is_rolled_back_in_time(gateway):
+    gw = gateway(as_script(BLOCKS[3]), "--eval",
+                 "local fcgi = require 'fcgi' "
+                 "local sleep, timeout = fcgi.sleep, fcgi.timeout "
+                 "function fcgi.sleep() sleep(3600) end "
+                 "function fcgi.timeout(_, ...) return timeout(0.05, ...) end")
+    response = gw.request()
+    assert (response.status, response.text) == (503, "timeout")
+    gw.wait_log(r"rolled back: cancelled: timeout \(GET")
+
+
+def test_the_sale_is_committed(gateway):
+    gw = gateway(as_script(BLOCKS[3]))
+    gw.request()
+    gw.wait_log(r"notice .*: committed \(GET")
+
+
+def test_the_report_is_made_now_and_then(gateway):
+    gw = gateway(as_script(BLOCKS[3]), "--eval",
+                 "local fcgi = require 'fcgi' local every = fcgi.every "
+                 "function fcgi.every(_, f) return every(0.01, f) end")
+    gw.request()
+    wait_until(lambda: re.fullmatch(r"pen, [1-9]\d* sold so far\n",
+                                    gw.request().text), "a report")
+
+
+# --- tasks ------------------------------------------------------------------
+
+@pytest.fixture
+def own(lua_with):
+    return lua_with()
+
+
+@pytest.fixture
+def lua_with(gateway):
+    return lambda *options, **args: Lua(gateway(EVAL, *options, **args))
+
+
+@pytest.fixture
+def lua(shared_gateway):
+    return Lua(shared_gateway(EVAL))
+
+
+# A value whose closing is logged.
+CLOSER = ("local _ <close> = setmetatable({}, { __close = function(_, err) "
+          "fcgi.log('notice', 'closed: ', tostring(err)) end }) ")
+FOREVER = "function() " + CLOSER + "fcgi.sleep(3600) end"
+
+
+def test_spawn_begins_when_its_maker_waits(lua):
+    states("it begins when its maker waits or ends")
+    assert lua.text(
+        "local seen = {} fcgi.spawn(function() seen[1] = 'begun' end) "
+        "local before = #seen fcgi.sleep(0) "
+        "return 200, {}, dump(before, #seen)") == "0, 1"
+    lua("fcgi.spawn(function() at_end = true end):detach() "
+        "return 200, {}, ''")
+    assert lua.value("at_end") == "true"
+
+
+def test_join(lua):
+    states("f's results; nil and the error that it raised; nil and the reason "
+           'why it was cancelled; nil, `"timeout"` if it still runs')
+    assert lua.value("fcgi.spawn(function(...) return ... end, 1, 'b'):join()"
+                     ) == '1, "b"'
+    assert lua.value("fcgi.spawn(error, 'no', 0):join()") == 'nil, "no"'
+    assert lua.text(f"local t = fcgi.spawn({FOREVER}) fcgi.sleep(0) "
+                    "local a = dump(t:join(0.001)) t:cancel('enough') "
+                    "return 200, {}, a .. '; ' .. dump(t:join())"
+                    ) == 'nil, "timeout"; nil, "enough"'
+
+
+def test_cancel(lua):
+    states('cancels it, with `"cancelled"` if no reason is given; false if it '
+           "has ended")
+    assert lua.text(
+        f"local t = fcgi.spawn({FOREVER}) fcgi.sleep(0) local a = t:cancel() "
+        "return 200, {}, dump(a, select(2, t:join()), t:cancel())"
+    ) == 'true, "cancelled", false'
+
+
+def test_close_of_a_task(lua):
+    states("at the end of the block the task is cancelled, and has ended")
+    assert lua.text(
+        "local ended do local t <close> = fcgi.spawn(function() "
+        "pcall(fcgi.sleep, 3600) fcgi.sleep(0.01) ended = true end) "
+        "fcgi.sleep(0) end return 200, {}, dump(ended)") == "true"
+
+
+def test_timeout(lua):
+    states("f's results, or its error raised; nil, `\"timeout\"` if it took "
+           "too long: then it was cancelled and has ended")
+    assert lua.value("fcgi.timeout(10, string.rep, 'a', 3)") == '"aaa"'
+    assert lua.value("pcall(fcgi.timeout, 10, error, 'no', 0)"
+                     ) == 'false, "no"'
+    assert lua.text(
+        "local ended local a, b = fcgi.timeout(0.01, function() "
+        "local _, err = pcall(fcgi.sleep, 3600) fcgi.sleep(0.01) "
+        "ended = true error(err) end) return 200, {}, dump(ended, a, b)"
+    ) == 'true, nil, "timeout"'
+
+
+def test_every(gateway):
+    states("one call at a time; an error is logged, and the next call comes")
+    gw = gateway(
+        "local fcgi = require 'fcgi' local calls, under_way, most = 0, 0, 0 "
+        "fcgi.every(0.01, function() under_way = under_way + 1 "
+        "most = math.max(most, under_way) fcgi.sleep(0.03) "
+        "under_way = under_way - 1 calls = calls + 1 "
+        "if calls == 1 then error 'the first' end end) "
+        "return function() return 200, {}, calls .. ' ' .. most end")
+    wait_until(lambda: re.fullmatch(r"([3-9]|\d\d+) 1", gw.request().text))
+    assert gw.log().count("the first") == 1
+
+
+def test_channel(lua):
+    states('gives true, or nil, `"closed"` or `"timeout"`')
+    assert lua.text(
+        "local c = fcgi.channel(1) local none = fcgi.channel() "
+        "local out = { dump(c:get(0.001)), dump(c:put 'x'), "
+        "dump(c:put('y', 0.001)), dump(none:put('z', 0.001)) } c:close() "
+        "out[5], out[6], out[7] = dump(c:put 'w'), dump(c:get()), "
+        "dump(c:get()) return 200, {}, table.concat(out, '; ')"
+    ) == ('nil, "timeout"; true; nil, "timeout"; nil, "timeout"; '
+          'nil, "closed"; "x"; nil, "closed"')
+
+
+# --- where one can wait -------------------------------------------------------
+
+def test_a_generator_may_read_the_body(lua):
+    states("a generator made with `coroutine.wrap` may read the body")
+    with lua.connect() as conn:
+        conn.begin(1)
+        conn.params(1, params_for(
+            "local out = {} for s in coroutine.wrap(function() "
+            "for s in function() return req:read(99) end do "
+            "coroutine.yield(s) end end) do out[#out + 1] = s end "
+            "return 200, {}, table.concat(out)"))
+        conn.stdin(1, b"one ", end=False)
+        assert lua.text("return 200, {}, 'others go on'") == "others go on"
+        conn.stdin(1, b"two")
+        assert conn.collect(1).text == "one two"
+
+
+@pytest.mark.parametrize("code, name", [
+    ("table.sort({ 2, 1 }, function() fcgi.sleep(0) end)", "table.sort"),
+    ("string.gsub('x', '.', function() fcgi.sleep(0) end)", "string.gsub"),
+    ("setmetatable({}, { __gc = function() local _, err = "
+     "pcall(fcgi.sleep, 0) failure = err end }) collectgarbage() "
+     "error(failure)", "a finalizer"),
+])
+def test_one_cannot_wait_inside_of_c(lua, code, name):
+    states("inside `table.sort`, `string.gsub` or a finalizer they raise "
+           "`cannot wait here` and name what is in the way")
+    assert f"cannot wait here (inside {name})" in lua.value(
+        f"pcall(function() {code} end)")
+
+
+# --- cancelled ----------------------------------------------------------------
+
+def test_the_wait_under_way_raises(lua):
+    states("the wait under way raises an error, `cancelled: REASON`, from "
+           "which `fcgi.cancelled(err)` gives the reason")
+    assert lua.text(
+        "local t = fcgi.spawn(function() local ok, err = "
+        "pcall(fcgi.sleep, 3600) return ok, tostring(err), "
+        "fcgi.cancelled(err) end) fcgi.sleep(0) t:cancel('enough') "
+        "return 200, {}, dump(t:join())"
+    ) == 'false, "cancelled: enough", "enough"'
+
+
+def test_a_wait_that_is_over_returns(lua):
+    states("A wait that is over by then still returns what it waited for, and "
+           "the next one raises.")
+    assert lua.text(
+        "local c, got = fcgi.channel() local t = fcgi.spawn(function() "
+        "got = c:get() fcgi.sleep(3600) end) fcgi.sleep(0) "
+        "c:put('value') t:cancel() t:join() return 200, {}, got") == "value"
+
+
+def test_waits_work_for_cleaning_up_then_every_wait_raises(own):
+    states("For 5 seconds more waits work, so that `pcall` and `<close>` "
+           "variables can clean up; after that every wait raises, and a task "
+           "that does not end then is closed by force.")
+    response = own(
+        "local t = fcgi.spawn(function() pcall(fcgi.sleep, 3600) "
+        "local start = fcgi.now() fcgi.sleep(0.01) "
+        "fcgi.log('notice', 'cleaned up') " + CLOSER +
+        "while true do if not pcall(fcgi.sleep, 3600) and not raised then "
+        "raised = fcgi.now() - start end end end) fcgi.sleep(0) t:cancel() "
+        "local ok, err = t:join() return 200, {}, dump(raised >= 4.9, ok)")
+    assert response.text == "true, nil"
+    own.gateway.wait_log("cleaned up")
+    own.gateway.wait_log("closed: ")
+
+
+def test_what_has_not_begun_never_begins(own):
+    states("What is cancelled before it has begun never begins.")
+    assert own.text(
+        "local t = fcgi.spawn(function() fcgi.log('notice', 'begun') end) "
+        "t:cancel() return 200, {}, dump(t:join())") == 'nil, "cancelled"'
+    assert own.gateway.stop() == 0
+    assert "begun" not in own.gateway.log()
+
+
+def test_a_cancellation_can_be_passed_on(lua):
+    states("`if fcgi.cancelled(err) then error(err, 0) end`")
+    assert lua.text(
+        "local rounds = 0 local t = fcgi.spawn(function() while true do "
+        "rounds = rounds + 1 local _, err = pcall(fcgi.sleep, 3600) "
+        "if fcgi.cancelled(err) then error(err, 0) end end end) "
+        "fcgi.sleep(0) t:cancel('enough') local _, why = t:join() "
+        "return 200, {}, dump(rounds, why)") == '1, "enough"'
+
+
+# --- the client, the time -------------------------------------------------------
+
+def test_an_abort_interrupts_nothing(own):
+    states("nothing is interrupted.")
+    with own.connect() as conn:
+        own.start(conn, 1, "fcgi.spawn(function() "
+                  "while not req:is_aborted() do fcgi.sleep(0.001) end "
+                  "fcgi.sleep(0.01) fcgi.log('notice', 'its task goes on') "
+                  "over = true end) fcgi.log('notice', 'ready') "
+                  "while not over do fcgi.sleep(0.001) end "
+                  "fcgi.log('notice', 'got ', dump(req:read(1)), "
+                  "dump(req:write 'x'))")
+        own.gateway.wait_log("ready")
+        conn.abort(1)
+        conn.collect(1)
+    own.gateway.wait_log("its task goes on")
+    own.gateway.wait_log('nil, "aborted"')
+
+
+def test_an_abort_cancels_on_request(gateway):
+    states('With `abort = "cancel"` in the table that the script returns the '
+           'handler is cancelled instead, with the reason `"abort"`.')
+    gw = gateway("local fcgi = require 'fcgi' return { abort = 'cancel', "
+                 "on_request = function() " + CLOSER +
+                 "fcgi.log('notice', 'ready') fcgi.sleep(3600) end }")
+    with gw.connect() as conn:
+        conn.start(1)
+        gw.wait_log("ready")
+        conn.abort(1)
+        conn.collect(1)
+    gw.wait_log("closed: cancelled: abort")
+
+
+def test_a_handler_without_a_client_never_begins(own):
+    states("A handler whose client has gone before it began never begins.")
+    with own.connect() as conn:
+        conn.expect(1)
+        conn.send_raw(
+            fastcgi.request_bytes(1, params_for(
+                "fcgi.log('notice', 'begun') return 200, {}, 'x'"),
+                flags=fastcgi.KEEP_CONN, defaults=False)
+            + fastcgi.record(fastcgi.ABORT, 1))
+        conn.collect(1)
+        conn.barrier()
+    assert "begun" not in own.gateway.log()
+
+
+def test_the_time_is_over(lua_with):
+    states('the handler is cancelled with `"timeout"`. If nothing was sent '
+           "the answer is 504.")
+    lua = lua_with("--timeout=0.1")
+    assert lua(CLOSER + "fcgi.sleep(3600)").status == 504
+    lua.gateway.wait_log("closed: cancelled: timeout")
+
+
+# --- who ends with whom -----------------------------------------------------------
+
+def test_tasks_of_tasks_end_with_the_handler(own):
+    states('are cancelled with `"finished"` when its handler has ended: not '
+           "by `req:finish`")
+    own("fcgi.spawn(function() fcgi.spawn(" + FOREVER + ") "
+        "fcgi.sleep(0) fcgi.spawn(function() fcgi.sleep(0.01) "
+        "fcgi.log('notice', 'after finish') over = true end) " + CLOSER +
+        "fcgi.sleep(3600) end) req:send(200, {}, 'x') req:finish() "
+        "while not over do fcgi.sleep(0.001) end")
+    own.gateway.wait_log(r"(?s)after finish(.*closed: cancelled: finished){2}")
+
+
+def test_a_task_that_cleans_up_counts_against_max_reqs(lua_with):
+    states("a task that takes long to clean up counts against `--max-reqs`.")
+    lua = lua_with("--max-reqs=2", "--log-level=debug")
+    with lua.connect() as conn:
+        assert lua.on(conn, "fcgi.spawn(function() "
+                      "pcall(fcgi.sleep, 3600) "
+                      "while not go do fcgi.sleep(0.01) end "
+                      "fcgi.log('notice', 'clean') end) "
+                      "fcgi.sleep(0) return 200, {}, 'x'").text == "x"
+        # One of the two is taken; one is left.
+        lua.start(conn, 2, "fcgi.log('notice', 'holding') "
+                  "while not req:is_aborted() do fcgi.sleep(0.01) end "
+                  "go = true")
+        lua.gateway.wait_log("holding")
+        lua.start(conn, 3, "return 200, {}, 'z'")
+        refused = conn.collect(3)
+        assert refused.protocol_status == fastcgi.OVERLOADED
+        conn.abort(2)
+
+
+def test_a_detached_task_has_the_time_of_grace(own):
+    states("A detached task lives on without its request, and at a stop it "
+           "has the time of `--grace`, as requests have.")
+    own("fcgi.spawn(function() fcgi.sleep(0.3) "
+        "fcgi.log('notice', 'detached task ended') end):detach() "
+        "return 200, {}, 'x'")
+    assert own.gateway.stop() == 0
+    assert re.search(r"detached task ended$", own.gateway.log(), re.M)
+
+
+def test_a_detached_task_is_cancelled_after_grace(lua_with):
+    lua = lua_with("--grace=0.1")
+    lua(f"fcgi.spawn({FOREVER}):detach() return 200, {{}}, 'x'")
+    assert lua.gateway.stop() == 0
+    assert "closed: cancelled: stop" in lua.gateway.log()
+
+
+def test_tasks_of_the_top_level_end_with_the_process(gateway):
+    states('they are cancelled with `"stop"` when the last request has ended')
+    gw = gateway("local fcgi = require 'fcgi' fcgi.spawn(" + FOREVER + ") "
+                 "return function() fcgi.log('notice', 'begun') "
+                 "fcgi.sleep(0.2) fcgi.log('notice', 'request ended') end")
+    with gw.connect() as conn:
+        conn.start(1, flags=0)
+        gw.wait_log("begun")
+        assert gw.stop() == 0
+    assert re.search(r"(?s)request ended.*closed: cancelled: stop", gw.log())
+
+
+# --- errors -----------------------------------------------------------------------
+
+def test_an_error_that_is_joined_is_not_logged(own):
+    states("Errors** of a task are for who joins it.")
+    assert own.value("fcgi.spawn(error, 'joined', 0):join()"
+                     ) == 'nil, "joined"'
+    assert own.gateway.stop() == 0
+    assert "joined" not in own.gateway.log()
+
+
+@pytest.mark.parametrize("how", ["", ":detach()"])
+def test_an_error_that_nobody_joins_is_logged_once(own, how):
+    states("One that nobody joins is logged once, with its traceback: when "
+           "the handler has ended, or, of detached tasks and those of the top "
+           "level, a second or two later.")
+    own(f"local t = fcgi.spawn(function() error 'alone' end){how} "
+        "fcgi.sleep(0.01) return 200, {}, 'x'")
+    own.gateway.wait_log(r" error .*alone.*\n.*stack traceback:")
+    assert own.gateway.stop() == 0
+    assert own.gateway.log().count(": alone") == 1
+
+
+def test_an_error_of_the_top_level_is_logged(gateway):
+    gw = gateway("local fcgi = require 'fcgi' "
+                 "t = fcgi.spawn(function() error 'alone' end) "
+                 "return function() end")
+    gw.wait_log(r" error .*alone\n.*stack traceback:")
