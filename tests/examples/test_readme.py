@@ -15,14 +15,26 @@ from support.lua import EVAL, Lua, params_for
 README = (pathlib.Path(__file__).resolve().parents[2] /
           "README.md").read_text()
 BLOCKS = re.findall(r"^```lua\n(.*?)^```$", README, re.M | re.S)
-# What each block answers, in their order.
-ANSWERS = [
-    "Hello, world!\n",
-    "hello\n",
-    "an answer of users\nan answer of orders\n",
-    "pen, no report yet\n",
-    "5050",
-]
+# What each block answers, found by what stands in it.
+ANSWERS = {
+    "Hello, ": "Hello, world!\n",
+    "long options": "hello\n",
+    'fcgi.spawn(ask, "users")':
+        "an answer of users\nan answer of orders\n",
+    "fcgi.every(60": "pen, no report yet\n",
+    "fcgi.channel(10)": "5050",
+}
+# Blocks that are no pages have tests of their own.
+AUTHORIZER = "on_authorize"
+
+
+def answers_of(block):
+    return [answer for part, answer in ANSWERS.items() if part in block]
+
+
+def block_with(part):
+    found, = [block for block in BLOCKS if part in block]
+    return found
 
 
 def states(sentence):
@@ -38,34 +50,51 @@ def as_script(block):
             f"{block}end\n")
 
 
-# --- the code ---------------------------------------------------------------
+# --- the code -------------------------------------------------------------
 
-def test_every_block_has_an_answer():
-    assert len(BLOCKS) == len(ANSWERS)
+def test_every_block_is_tested():
+    for block in BLOCKS:
+        assert len(answers_of(block)) == 1 or AUTHORIZER in block, block
+    for part in ANSWERS:
+        block_with(part)
 
 
-@pytest.mark.parametrize("block, answer", zip(BLOCKS, ANSWERS))
-def test_block_runs(gateway, block, answer):
-    gw = gateway(as_script(block))
+@pytest.mark.parametrize("part", ANSWERS)
+def test_block_runs(gateway, part):
+    gw = gateway(as_script(block_with(part)))
     for _ in range(2):
         response = gw.request()
-        assert (response.status, response.text) == (200, answer)
+        assert (response.status, response.text) == (200, ANSWERS[part])
         assert response.headers["content-type"].startswith("text/plain")
     assert gw.stop() == 0
     assert not re.search(r" (error|warn) ", gw.log())
 
 
+def test_authorizers_let_in_and_refuse(gateway):
+    for block in [block for block in BLOCKS if AUTHORIZER in block]:
+        gw = gateway(block, "--eval", "sessions = { s1 = 'Ada' }")
+        with gw.connect() as conn:
+            let_in = conn.request(1, {"HTTP_COOKIE": "session=s1"},
+                                  role=fastcgi.AUTHORIZER)
+            assert let_in.status == 200
+            assert let_in.headers["variable-remote_user"] == "Ada"
+            for cookie in (None, "session=s2"):
+                refused = conn.request(1, {"HTTP_COOKIE": cookie},
+                                       role=fastcgi.AUTHORIZER)
+                assert refused.status == 403
+
+
 def test_the_two_calls_wait_side_by_side(gateway):
     # Each sleep ends when both are under way.
-    gw = gateway(as_script(BLOCKS[2]), "--eval",
+    gw = gateway(as_script(block_with("fcgi.spawn(ask")), "--eval",
                  "local fcgi = require 'fcgi' local sleep, n = fcgi.sleep, 0 "
                  "function fcgi.sleep() n = n + 1 "
                  "while n < 2 do sleep(0.001) end end")
-    assert gw.request().text == ANSWERS[2]
+    assert gw.request().text == ANSWERS['fcgi.spawn(ask, "users")']
 
 
 def test_the_sale_is_rolled_back_in_time(gateway):
-    gw = gateway(as_script(BLOCKS[3]), "--eval",
+    gw = gateway(as_script(block_with("fcgi.every(60")), "--eval",
                  "local fcgi = require 'fcgi' "
                  "local sleep, timeout = fcgi.sleep, fcgi.timeout "
                  "function fcgi.sleep() sleep(3600) end "
@@ -76,13 +105,13 @@ def test_the_sale_is_rolled_back_in_time(gateway):
 
 
 def test_the_sale_is_committed(gateway):
-    gw = gateway(as_script(BLOCKS[3]))
+    gw = gateway(as_script(block_with("fcgi.every(60")))
     gw.request()
     gw.wait_log(r"notice .*: committed \(GET")
 
 
 def test_the_report_is_made_now_and_then(gateway):
-    gw = gateway(as_script(BLOCKS[3]), "--eval",
+    gw = gateway(as_script(block_with("fcgi.every(60")), "--eval",
                  "local fcgi = require 'fcgi' local every = fcgi.every "
                  "function fcgi.every(_, f) return every(0.01, f) end")
     gw.request()
@@ -90,7 +119,7 @@ def test_the_report_is_made_now_and_then(gateway):
                                     gw.request().text), "a report")
 
 
-# --- tasks ------------------------------------------------------------------
+# --- tasks ----------------------------------------------------------------
 
 @pytest.fixture
 def own(lua_with):
@@ -191,7 +220,7 @@ def test_channel(lua):
           'nil, "closed"; "x"; nil, "closed"')
 
 
-# --- where one can wait -------------------------------------------------------
+# --- where one can wait ---------------------------------------------------
 
 def test_a_generator_may_read_the_body(lua):
     states("a generator made with `coroutine.wrap` may read the body")
@@ -222,7 +251,7 @@ def test_one_cannot_wait_inside_of_c(lua, code, name):
         f"pcall(function() {code} end)")
 
 
-# --- cancelled ----------------------------------------------------------------
+# --- cancelled ------------------------------------------------------------
 
 def test_the_wait_under_way_raises(lua):
     states("the wait under way raises an error, `cancelled: REASON`, from "
@@ -279,7 +308,7 @@ def test_a_cancellation_can_be_passed_on(lua):
         "return 200, {}, dump(rounds, why)") == '1, "enough"'
 
 
-# --- the client, the time -------------------------------------------------------
+# --- the client, the time -------------------------------------------------
 
 def test_an_abort_interrupts_nothing(own):
     states("nothing is interrupted.")
@@ -334,7 +363,7 @@ def test_the_time_is_over(lua_with):
     lua.gateway.wait_log("closed: cancelled: timeout")
 
 
-# --- who ends with whom -----------------------------------------------------------
+# --- who ends with whom ---------------------------------------------------
 
 def test_tasks_of_tasks_end_with_the_handler(own):
     states('are cancelled with `"finished"` when its handler has ended: not '
@@ -396,7 +425,7 @@ def test_tasks_of_the_top_level_end_with_the_process(gateway):
     assert re.search(r"(?s)request ended.*closed: cancelled: stop", gw.log())
 
 
-# --- errors -----------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------
 
 def test_an_error_that_is_joined_is_not_logged(own):
     states("Errors** of a task are for who joins it.")
