@@ -110,16 +110,18 @@ static void end(struct task *task)
 }
 
 /* The coroutine cannot go on: closes what it has open.  Lua of the script may
- * run here, but may not wait. */
+ * run here, as the task, but may not wait. */
 static void close_coroutine(struct task *task)
 {
     struct script *script = task->script;
 
     if (task->co == NULL)
         return;
+    script->running = task;
     watchdog_enter(&script->watchdog);
     task_close_chain(task->co, script->L);
     watchdog_leave(&script->watchdog, task->co);
+    script->running = NULL;
     task->co_is_known = true; /* its stack may have grown */
 }
 

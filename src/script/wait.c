@@ -99,7 +99,11 @@ static void push_obstacle(lua_State *L, struct frame *frame)
         }
         lua_pop(L, 1);
     }
-    lua_pushstring(L, frame->is_closing ? "coroutine.close" : "a C function");
+    if (frame->is_closing && frame->outer == NULL)
+        lua_pushliteral(L, "the closing of a task"); /* by force */
+    else
+        lua_pushstring(L,
+                       frame->is_closing ? "coroutine.close" : "a C function");
 }
 
 /* Raises the message on top of the stack with the line of the script, even if
