@@ -77,7 +77,8 @@ static void note_failure(lua_State *L, struct lua_task *self)
     struct task *task = self->task;
     struct script *script = script_of(L);
 
-    if (!self->has_details || task->is_orphan) { /* nobody will join it */
+    if (!self->has_details || /* nobody will join it */
+        (task->is_orphan && list_is_empty(&task->joiners))) {
         errors_log(L, task->req);
         lua_pop(L, 1);
         return;
@@ -265,8 +266,7 @@ static int l_spawn(lua_State *L)
     lua_insert(L, 1); /* what is left here */
     lua_insert(L, 2); /* what goes into the coroutine */
 
-    task = task_spawn(L, &spawned_kind, root == NULL ? NULL : root->req,
-                      nargs + 1);
+    task = task_spawn(L, &spawned_kind, by == NULL ? NULL : by->req, nargs + 1);
     task->object = self;
     self->task = task;
     task->owner = root;
