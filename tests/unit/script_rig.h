@@ -441,6 +441,99 @@ static inline void rig_check(struct rig_request *request)
     assert_int_equal(request->ends, 1);
 }
 
+/* Runs a handler's statements, which see fcgi and these functions, and end with
+ * the answer "ok" if nothing raises. */
+static inline void rig_run_lua(const char *statements)
+{
+    static const char prelude[] =
+        "local fcgi = require 'fcgi'\n"
+        "local function show(...)\n"
+        "  local all = table.pack(...)\n"
+        "  for i = 1, all.n do all[i] = tostring(all[i]) end\n"
+        "  return table.concat(all, ', ')\n"
+        "end\n"
+        "local function equal(got, wanted)\n"
+        "  if got ~= wanted then\n"
+        "    error(show(got) .. ' is not ' .. show(wanted), 2)\n"
+        "  end\n"
+        "end\n"
+        "local function raises(part, f, ...)\n"
+        "  local ok, err = pcall(f, ...)\n"
+        "  if ok then error('it raises nothing', 2) end\n"
+        "  if not tostring(err):find(part, 1, true) then\n"
+        "    error('\"' .. part .. '\" is not in: ' .. tostring(err), 2)\n"
+        "  end\n"
+        "end\n"
+        "local function on_close(f)\n"
+        "  return setmetatable({}, { __close = f })\n"
+        "end\n";
+    static char source[16 * 1024];
+    static struct rig_request request;
+    int n = snprintf(source, sizeof(source),
+                     "%sfunction on_request(req)\n%s\n"
+                     "req:send(200, nil, 'ok')\nend\n",
+                     prelude, statements);
+
+    assert_true((size_t)n < sizeof(source));
+    rig_unload();
+    rig_open(source);
+    rig_serve(&request);
+    rig_check(&request);
+}
+
+/* Serves again and again, each time with a little more memory for Lua, until
+ * the answer's body is wanted; the request ends each time, and so do all tasks.
+ */
+static inline void rig_serve_short_of_memory(const char *wanted, size_t step)
+{
+    static struct rig_request request;
+    bool served = false;
+
+    for (size_t more = 0; !served; more += step) {
+        rig_limit_memory(more);
+        rig_serve(&request);
+        assert_int_equal(request.ends, 1);
+        assert_int_equal(rig.service.serving, 0);
+        served = strcmp(request.body.data, wanted) == 0;
+        rig_forget_log();
+        rig.script->memory.limit = 0;
+    }
+}
+
+/* For alloc_each_fails; arg is the body that an answer of 200 must have. */
+static inline void rig_serve_or_fail(void *arg)
+{
+    static struct rig_request request;
+
+    if (!rig_begin(&request, REQUEST_RESPONDER))
+        return;
+    rig_ready(&request);
+    rig_run();
+    assert_int_equal(request.ends, 1);
+    assert_int_equal(rig.service.serving, 0);
+    if (request.app_status == 0)
+        assert_string_equal(request.body.data, (const char *)arg);
+    task_free_idle(rig.script);
+}
+
+/* How often part stands in the log. */
+static inline unsigned rig_logged(const char *part)
+{
+    unsigned n = 0;
+
+    for (const char *at = rig_log(); (at = strstr(at, part)) != NULL; at++)
+        n++;
+    return n;
+}
+
+/* The time that a timer waits for has come. */
+static inline void rig_fire(struct loop_timer *timer)
+{
+    assert_true(loop_timer_is_running(timer));
+    loop_timer_stop(timer);
+    timer->fire(timer);
+}
+
 #define SCRIPT_TEST(f)                                                         \
     cmocka_unit_test_setup_teardown(f, rig_set_up, rig_tear_down)
 

@@ -13,14 +13,6 @@
 
 static struct rig_request request, other;
 
-/* The time that a timer waits for has come. */
-static void fire(struct loop_timer *timer)
-{
-    assert_true(loop_timer_is_running(timer));
-    loop_timer_stop(timer);
-    timer->fire(timer);
-}
-
 /* --- starting and ending -------------------------------------------------- */
 
 static void nothing_runs_before_the_think_phase(void **state)
@@ -336,7 +328,7 @@ static void after_its_patience_every_wait_raises(void **state)
     task_cancel(rig_task(), "stop");
     rig_turns(1); /* cleans up, it says, in the second sleep */
     assert_int_equal(rig_task()->state, TASK_WAITING);
-    fire(&rig_task()->deadline);
+    rig_fire(&rig_task()->deadline);
     rig_run();
     assert_string_equal(request.body.data, "5");
 }
@@ -354,7 +346,7 @@ static void one_that_never_stops_waiting_is_closed(void **state)
     rig_turns(1);
     task_cancel(rig_task(), "stop");
     rig_turns(1);
-    fire(&rig_task()->deadline);
+    rig_fire(&rig_task()->deadline);
     rig_run();
     assert_failed_with(&request, "Status: 503 ");
     rig_assert_logged("it does not end after its cancellation");
