@@ -147,14 +147,13 @@ function methods:get(seconds)
   check_self(self, "get")
   check_seconds(seconds, 1, "get")
   local value = self.values:pop()
-  local putter = self.putters:pop()
   if value ~= nil then
-    if putter then
-      self.values:push(take(putter)) -- there is room now
+    if self.values.count < self.capacity and self.putters.count > 0 then
+      self.values:push(take(self.putters:pop())) -- there is room now
     end
     return value
-  elseif putter then
-    return take(putter)
+  elseif self.putters.count > 0 then
+    return take(self.putters:pop())
   elseif self.is_closed then
     return nil, "closed"
   elseif seconds == 0 then
