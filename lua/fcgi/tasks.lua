@@ -8,9 +8,17 @@ local function check_seconds(seconds, name, is_sound)
   if type(seconds) ~= "number" then
     error(("bad argument #1 to '%s' (number expected, got %s)"):format(name,
       type(seconds)), 3)
-  elseif not is_sound then
+  elseif not is_sound(seconds) then
     error(("bad argument #1 to '%s' (not a number of seconds)"):format(name), 3)
   end
+end
+
+local function is_limit(seconds)
+  return seconds >= 0 -- NaN is not
+end
+
+local function is_interval(seconds)
+  return seconds > 0 and seconds < math.huge
 end
 
 local function check_function(f, name)
@@ -31,7 +39,7 @@ return function(fcgi, private)
   --- A task of its own, so that f is cancelled as tasks are, and has ended in
   --- any case when this returns or raises.
   function fcgi.timeout(seconds, f, ...)
-    check_seconds(seconds, "timeout", seconds == seconds and seconds >= 0)
+    check_seconds(seconds, "timeout", is_limit)
     check_function(f, "timeout")
     local task <close> = spawn(f, ...)
     if not has_ended(task, seconds) then
@@ -44,7 +52,7 @@ return function(fcgi, private)
   --- A round that takes longer than the time between two drops those that it
   --- overlaps.
   function fcgi.every(seconds, f, ...)
-    check_seconds(seconds, "every", seconds > 0 and seconds < math.huge)
+    check_seconds(seconds, "every", is_interval)
     check_function(f, "every")
     return spawn(function(...)
       local next_at = now()
