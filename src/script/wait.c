@@ -107,14 +107,14 @@ static void push_obstacle(lua_State *L, struct frame *frame)
 }
 
 /* Raises the message on top of the stack with the line of the script, even if
- * a function of lua/fcgi stands between. */
+ * a function of lua/fcgi stands between, or one of C after a tail call. */
 static void raise_at_script(lua_State *L)
 {
     lua_Debug ar;
     int level = 1;
 
     while (lua_getstack(L, level, &ar) && lua_getinfo(L, "S", &ar) &&
-           strncmp(ar.source, "=fcgi/", 6) == 0)
+           (*ar.what == 'C' || strncmp(ar.source, "=fcgi/", 6) == 0))
         level++;
     luaL_where(L, level);
     lua_insert(L, -2);
