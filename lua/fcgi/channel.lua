@@ -47,10 +47,25 @@ function Queue:pop()
   return item
 end
 
-local function take(putter)
+--- The first entry whose wait this ends.  One whose wait is over, by a timeout
+--- or a cancellation that its task has yet to notice, is passed over: what it
+--- says of its value must stay true.
+local function wake_first(queue)
+  local entry = queue:pop()
+  while entry and not entry.waiter:wake() do
+    entry = queue:pop()
+  end
+  return entry
+end
+
+--- Takes the value of the first putter, if there is one.
+local function take(self)
+  local putter = wake_first(self.putters)
+  if not putter then
+    return nil
+  end
   local value = putter.value
   putter.value = nil
-  putter.waiter:wake()
   return value
 end
 
@@ -78,10 +93,9 @@ end
 
 --- Gives a value to the first getter, or says that there is none.
 local function hand_over(self, value)
-  local getter = self.getters:pop()
+  local getter = wake_first(self.getters)
   if getter then
     getter.value = value
-    getter.waiter:wake()
   end
   return getter ~= nil
 end
@@ -148,12 +162,17 @@ function methods:get(seconds)
   check_seconds(seconds, 1, "get")
   local value = self.values:pop()
   if value ~= nil then
-    if self.values.count < self.capacity and self.putters.count > 0 then
-      self.values:push(take(self.putters:pop())) -- there is room now
+    if self.values.count < self.capacity then
+      local put = take(self)
+      if put ~= nil then
+        self.values:push(put) -- there is room now
+      end
     end
     return value
-  elseif self.putters.count > 0 then
-    return take(self.putters:pop())
+  end
+  value = take(self)
+  if value ~= nil then
+    return value
   elseif self.is_closed then
     return nil, "closed"
   elseif seconds == 0 then
@@ -184,7 +203,8 @@ end
 
 Channel.__close = methods.close
 
----@param new_waiter fun(): table with wait([seconds]) and wake()
+---@param new_waiter fun(): table with wait([seconds]) and wake(), which says
+--- whether somebody waited
 ---@return fun(capacity?: integer): table
 return function(new_waiter)
   return function(capacity)

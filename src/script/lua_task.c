@@ -545,11 +545,14 @@ static int l_wait(lua_State *L)
     return task_wait_in(L, &self->waiting, seconds, 0, waited_k);
 }
 
-/* waiter:wake() */
+/* waiter:wake() -> did somebody wait? */
 static int l_wake(lua_State *L)
 {
-    task_wake_list(&check_waiter(L)->waiting);
-    return 0;
+    struct lua_waiter *self = check_waiter(L);
+
+    lua_pushboolean(L, !list_is_empty(&self->waiting));
+    task_wake_list(&self->waiting);
+    return 1;
 }
 
 /* --- the classes -----------------------------------------------------------
