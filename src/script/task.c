@@ -154,8 +154,10 @@ static bool prepare(struct task *task)
     return true;
 }
 
+/* It may have begun a wait that it is not granted. */
 static void fail(struct task *task, const char *what)
 {
+    task_stop_waiting(task);
     task->kind->failed(task, what);
     close_coroutine(task);
 }
@@ -303,10 +305,7 @@ void task_kill(struct task *task)
 {
     bool was_waiting = task->state == TASK_WAITING;
 
-    if (was_waiting && !task->is_woken && task->undo != NULL)
-        task->undo(task);
-    task->undo = NULL;
-    task->is_woken = true; /* whatever is closed below */
+    task_stop_waiting(task); /* whatever is closed below */
     if (was_waiting)
         close_coroutine(task);
     else if (task->co != NULL)

@@ -173,8 +173,7 @@ int task_yield(lua_State *L, void (*undo)(struct task *task), lua_KContext ctx,
     return lua_yieldk(L, 1, ctx, resumed);
 }
 
-/* Takes back what the task has registered: nothing wakes it any more. */
-static void stop_waiting(struct task *task)
+void task_stop_waiting(struct task *task)
 {
     task->is_woken = true;
     if (task->undo != NULL)
@@ -186,7 +185,7 @@ void task_wake(struct task *task)
 {
     if (task->state != TASK_WAITING || task->is_woken)
         return;
-    stop_waiting(task);
+    task_stop_waiting(task);
     loop_post(task->script->loop, &task->job);
 }
 
@@ -312,7 +311,7 @@ int task_close_waiting(struct task *task, lua_State *co, lua_State *from)
         task->cancel_pending = true; /* where it would have raised is gone */
     task->is_interrupted = false;
     if (!task->is_woken)
-        stop_waiting(task);
+        task_stop_waiting(task);
     loop_post(task->script->loop, &task->job);
     return task_close_chain(co, from);
 }

@@ -31,6 +31,9 @@ int task_yield(lua_State *L, void (*undo)(struct task *task), lua_KContext ctx,
 /* Something happened that the task waits for. */
 void task_wake(struct task *task);
 
+/* Takes back what the task has registered: nothing wakes it any more. */
+void task_stop_waiting(struct task *task);
+
 /* Waits for news of the request. */
 int task_wait_request(lua_State *L, struct request *req, lua_KContext ctx,
                       lua_KFunction k);

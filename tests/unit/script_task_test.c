@@ -358,6 +358,29 @@ static void one_that_never_stops_waiting_is_closed(void **state)
     assert_int_equal(other.ends, 1);
 }
 
+static void a_wait_that_is_not_granted_is_taken_back(void **state)
+{
+    struct task *other_task;
+
+    (void)state;
+    rig_open("local fcgi = require 'fcgi'\n"
+             "local other = fcgi.spawn(fcgi.sleep, 100)\n"
+             "function on_request(req)\n"
+             "  while true do pcall(other.join, other) end\n"
+             "end");
+    other_task = rig_task();
+    rig_start(&request);
+    rig_turns(1);
+    task_cancel(request.req->handler, "stop");
+    rig_turns(1);
+    rig_fire(&((struct task *)request.req->handler)->deadline);
+    rig_turns(1);
+    assert_failed_with(&request, "Status: 503 ");
+    assert_true(list_is_empty(&other_task->joiners));
+    rig_fire(&other_task->timer);
+    rig_run();
+}
+
 static void everything_is_cancelled_at_once(void **state)
 {
     (void)state;
@@ -499,6 +522,7 @@ int main(void)
         SCRIPT_TEST(one_in_time_is_not_disturbed_later),
         SCRIPT_TEST(after_its_patience_every_wait_raises),
         SCRIPT_TEST(one_that_never_stops_waiting_is_closed),
+        SCRIPT_TEST(a_wait_that_is_not_granted_is_taken_back),
         SCRIPT_TEST(everything_is_cancelled_at_once),
         SCRIPT_TEST(a_wait_outside_of_a_request_says_so),
         SCRIPT_TEST(over_the_limit_a_request_fails_cleanly),
