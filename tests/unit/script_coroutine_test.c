@@ -596,29 +596,6 @@ static void too_deep_nesting_is_an_error(void **state)
 
 /* --- what only a waiting coroutine can show ------------------------------- */
 
-/* A handler's statements after `local fcgi = ...`, which end with an answer. */
-static void check(const char *statements)
-{
-    char source[8192];
-    struct rig_request request;
-
-    snprintf(source, sizeof(source),
-             "local fcgi = require 'fcgi'\n"
-             "local function equal(a, b)\n"
-             "  if a ~= b then\n"
-             "    error(tostring(a) .. ' is not ' .. tostring(b), 2)\n"
-             "  end\n"
-             "end\n"
-             "function on_request(req)\n%s\n"
-             "req:send(200, nil, 'ok')\n"
-             "end\n",
-             statements);
-    rig_unload();
-    rig_open(source);
-    rig_serve(&request);
-    rig_check(&request);
-}
-
 static void one_that_waits_is_normal_to_others(void **state)
 {
     static struct rig_request first, second;
@@ -721,50 +698,51 @@ static void the_coroutine_of_a_task_is_not_the_scripts_to_close(void **state)
 static void waiting_in_a_comparator_says_so(void **state)
 {
     (void)state;
-    check("local ok, err = pcall(table.sort, { 3, 2, 1 }, function(a, b)\n"
-          "  fcgi.sleep(0) return a < b end)\n"
-          "equal(ok, false)\n"
-          "assert(err:find('cannot wait here', 1, true), err)\n"
-          /* inside a coroutine in it, too */
-          "ok, err = pcall(table.sort, { 3, 2, 1 }, function(a, b)\n"
-          "  return coroutine.wrap(function()\n"
-          "    fcgi.sleep(0) return a < b end)()\n"
-          "end)\n"
-          "equal(ok, false)\n"
-          "assert(err:find('cannot wait here', 1, true), err)\n"
-          "fcgi.sleep(0)\n"); /* elsewhere it works still */
+    rig_run_lua(
+        "local ok, err = pcall(table.sort, { 3, 2, 1 }, function(a, b)\n"
+        "  fcgi.sleep(0) return a < b end)\n"
+        "equal(ok, false)\n"
+        "assert(err:find('cannot wait here', 1, true), err)\n"
+        /* inside a coroutine in it, too */
+        "ok, err = pcall(table.sort, { 3, 2, 1 }, function(a, b)\n"
+        "  return coroutine.wrap(function()\n"
+        "    fcgi.sleep(0) return a < b end)()\n"
+        "end)\n"
+        "equal(ok, false)\n"
+        "assert(err:find('cannot wait here', 1, true), err)\n"
+        "fcgi.sleep(0)\n"); /* elsewhere it works still */
 }
 
 static void waiting_where_c_cannot_be_left_says_so(void **state)
 {
     (void)state;
-    check("local function refused(f, ...)\n"
-          "  local ok, err = pcall(f, ...)\n"
-          "  equal(ok, false)\n"
-          "  assert(err:find('cannot wait here', 1, true), err)\n"
-          "end\n"
-          "refused(string.gsub, 'x', 'x', function() fcgi.sleep(0) end)\n"
-          "local _, _, why = pcall(load, function() fcgi.sleep(0) end)\n"
-          "assert(why:find('cannot wait here', 1, true), why)\n"
-          "refused(function()\n"
-          "  for _ in ipairs(setmetatable({}, { __index = function()\n"
-          "    fcgi.sleep(0) end })) do end\n"
-          "end)\n"
-          "refused(tostring, setmetatable({}, { __tostring = function()\n"
-          "  fcgi.sleep(0) end }))\n"
-          "package.preload.waits = function() fcgi.sleep(0) end\n"
-          "refused(require, 'waits')\n");
+    rig_run_lua("local function refused(f, ...)\n"
+                "  local ok, err = pcall(f, ...)\n"
+                "  equal(ok, false)\n"
+                "  assert(err:find('cannot wait here', 1, true), err)\n"
+                "end\n"
+                "refused(string.gsub, 'x', 'x', function() fcgi.sleep(0) end)\n"
+                "local _, _, why = pcall(load, function() fcgi.sleep(0) end)\n"
+                "assert(why:find('cannot wait here', 1, true), why)\n"
+                "refused(function()\n"
+                "  for _ in ipairs(setmetatable({}, { __index = function()\n"
+                "    fcgi.sleep(0) end })) do end\n"
+                "end)\n"
+                "refused(tostring, setmetatable({}, { __tostring = function()\n"
+                "  fcgi.sleep(0) end }))\n"
+                "package.preload.waits = function() fcgi.sleep(0) end\n"
+                "refused(require, 'waits')\n");
 }
 
 static void a_finalizer_cannot_wait_and_hurts_nobody(void **state)
 {
     (void)state;
-    check("local ran\n"
-          "setmetatable({}, { __gc = function()\n"
-          "  ran = true fcgi.sleep(0) end })\n"
-          "collectgarbage()\n"
-          "equal(ran, true)\n"
-          "fcgi.sleep(0)\n");
+    rig_run_lua("local ran\n"
+                "setmetatable({}, { __gc = function()\n"
+                "  ran = true fcgi.sleep(0) end })\n"
+                "collectgarbage()\n"
+                "equal(ran, true)\n"
+                "fcgi.sleep(0)\n");
 }
 
 /* What coroutine.close runs cannot wait; a wait that was refused must leave
@@ -772,34 +750,36 @@ static void a_finalizer_cannot_wait_and_hurts_nobody(void **state)
 static void waiting_in_what_close_runs_says_so(void **state)
 {
     (void)state;
-    check("local why\n"
-          "for i = 1, 3 do\n"
-          "  local co = coroutine.create(function()\n"
-          "    local x <close> = setmetatable({}, { __close = function()\n"
-          "      fcgi.sleep(0) end })\n"
-          "    coroutine.yield()\n"
-          "  end)\n"
-          "  coroutine.resume(co)\n"
-          "  local ok, err = coroutine.close(co)\n"
-          "  equal(ok, false)\n"
-          "  assert(err:find('cannot wait here', 1, true), err)\n"
-          "  fcgi.sleep(0)\n"
-          "end\n");
+    rig_run_lua(
+        "local why\n"
+        "for i = 1, 3 do\n"
+        "  local co = coroutine.create(function()\n"
+        "    local x <close> = setmetatable({}, { __close = function()\n"
+        "      fcgi.sleep(0) end })\n"
+        "    coroutine.yield()\n"
+        "  end)\n"
+        "  coroutine.resume(co)\n"
+        "  local ok, err = coroutine.close(co)\n"
+        "  equal(ok, false)\n"
+        "  assert(err:find('cannot wait here', 1, true), err)\n"
+        "  fcgi.sleep(0)\n"
+        "end\n");
 }
 
 static void waiting_in_what_wrap_closes_says_so(void **state)
 {
     (void)state;
-    check("for i = 1, 3 do\n"
-          "  local ok, err = pcall(coroutine.wrap(function()\n"
-          "    local x <close> = setmetatable({}, { __close = function()\n"
-          "      fcgi.sleep(0) end })\n"
-          "    error('first', 0)\n"
-          "  end))\n"
-          "  equal(ok, false)\n"
-          "  assert(err:find('cannot wait here', 1, true), err)\n"
-          "  fcgi.sleep(0)\n"
-          "end\n");
+    rig_run_lua(
+        "for i = 1, 3 do\n"
+        "  local ok, err = pcall(coroutine.wrap(function()\n"
+        "    local x <close> = setmetatable({}, { __close = function()\n"
+        "      fcgi.sleep(0) end })\n"
+        "    error('first', 0)\n"
+        "  end))\n"
+        "  equal(ok, false)\n"
+        "  assert(err:find('cannot wait here', 1, true), err)\n"
+        "  fcgi.sleep(0)\n"
+        "end\n");
 }
 
 /* The same with a wait for the request: its waiter is on one list at most. */
@@ -858,13 +838,13 @@ static void a_raw_yield_of_the_handler_is_a_500(void **state)
 static void a_raw_yield_through_a_wait_is_told_apart(void **state)
 {
     (void)state;
-    check("local co = coroutine.wrap(function()\n"
-          "  local a = coroutine.yield(io.stdout)\n"
-          "  fcgi.sleep(0)\n"
-          "  return a\n"
-          "end)\n"
-          "equal(co(), io.stdout)\n"
-          "equal(co(5), 5)\n");
+    rig_run_lua("local co = coroutine.wrap(function()\n"
+                "  local a = coroutine.yield(io.stdout)\n"
+                "  fcgi.sleep(0)\n"
+                "  return a\n"
+                "end)\n"
+                "equal(co(), io.stdout)\n"
+                "equal(co(5), 5)\n");
 }
 
 static void the_thread_of_loading_cannot_be_harmed(void **state)
