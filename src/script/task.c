@@ -66,6 +66,8 @@ static bool have_coroutine(lua_State *L, struct task *task)
 
 static void drop_coroutine(struct task *task)
 {
+    luaL_unref(task->script->L, LUA_REGISTRYINDEX, task->handle_ref);
+    task->handle_ref = LUA_NOREF;
     if (task->co == NULL)
         return;
     luaL_unref(task->script->L, LUA_REGISTRYINDEX, task->co_ref);
@@ -228,7 +230,8 @@ static struct task *take_idle(struct script *script)
     if (list_is_empty(&script->idle)) {
         task = malloc(sizeof(*task));
         if (task != NULL)
-            *task = (struct task){ .co_ref = LUA_NOREF };
+            *task =
+                (struct task){ .co_ref = LUA_NOREF, .handle_ref = LUA_NOREF };
         return task;
     }
     task = list_entry(script->idle.prev, struct task, link);

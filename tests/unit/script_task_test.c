@@ -500,6 +500,39 @@ static void a_cancellation_comes_through_without_memory(void **state)
     assert_string_equal(request.body.data, "false cancelled: stop stop");
 }
 
+static void close_or_fail(void *arg)
+{
+    struct task *task;
+
+    (void)arg;
+    if (!rig_begin(&request, REQUEST_RESPONDER))
+        return;
+    rig_ready(&request);
+    rig_turns(1);
+    task = request.req == NULL ? NULL : request.req->handler;
+    if (task != NULL) {
+        task_cancel(task, "stop");
+        rig_turns(1);
+    }
+    if (request.req != NULL)
+        fire(&task->deadline);
+    rig_run();
+    assert_int_equal(request.ends, 1);
+    task_free_idle(rig.script);
+}
+
+/* What Lua cannot get it looks for in its garbage, and the stack of what is
+ * closed holds nothing any more. */
+static void closing_by_force_comes_through_without_memory(void **state)
+{
+    (void)state;
+    rig_open("local fcgi = require 'fcgi'\n"
+             "function on_request(req)\n"
+             "  while true do pcall(fcgi.sleep, 100) end\n"
+             "end");
+    alloc_each_fails(close_or_fail, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -528,6 +561,7 @@ int main(void)
         SCRIPT_TEST(over_the_limit_a_request_fails_cleanly),
         SCRIPT_TEST(comes_through_without_memory),
         SCRIPT_TEST(a_cancellation_comes_through_without_memory),
+        SCRIPT_TEST(closing_by_force_comes_through_without_memory),
     };
 
     return cmocka_run_group_tests_name("script/task", tests, NULL, NULL);
