@@ -405,6 +405,47 @@ static void a_wait_outside_of_a_request_says_so(void **state)
     assert_contains(rig.error, "app.lua:1: cannot wait here: the script is");
 }
 
+static void an_error_that_a_clean_up_joins_is_not_logged(void **state)
+{
+    (void)state;
+    rig_open("local fcgi = require 'fcgi'\n"
+             "local function at_end(f)\n"
+             "  return setmetatable({}, { __close = f })\n"
+             "end\n"
+             "local first\n"
+             "function on_request(req)\n"
+             "  first = fcgi.spawn(function()\n"
+             "    local _ <close> = at_end(function()\n"
+             "      pcall(fcgi.sleep, 100) error('bad', 0) end)\n"
+             "    fcgi.sleep(100)\n"
+             "  end)\n"
+             "  fcgi.spawn(function()\n"
+             "    local _ <close> = at_end(function()\n"
+             "      print('got ' .. select(2, first:join())) end)\n"
+             "    fcgi.sleep(100)\n"
+             "  end)\n"
+             "  fcgi.sleep(0)\n"
+             "  first:cancel()\n"
+             "  fcgi.sleep(0)\n"
+             "  return 200, nil, 'x'\n"
+             "end");
+    rig_start(&request);
+    while (request.req != NULL)
+        rig_turns(1);
+    rig_turns(2); /* the first cleans up, the second waits for it */
+    for (struct list *link = rig.script->tasks.next;
+         link != &rig.script->tasks;) {
+        struct task *task = list_entry(link, struct task, link);
+
+        link = link->next;
+        if (loop_timer_is_running(&task->timer))
+            fire(&task->timer);
+    }
+    rig_run();
+    rig_assert_logged("got bad");
+    assert_lacks(rig_log(), "error");
+}
+
 /* --- memory --------------------------------------------------------------- */
 
 static const char steady_source[] =
@@ -558,6 +599,7 @@ int main(void)
         SCRIPT_TEST(a_wait_that_is_not_granted_is_taken_back),
         SCRIPT_TEST(everything_is_cancelled_at_once),
         SCRIPT_TEST(a_wait_outside_of_a_request_says_so),
+        SCRIPT_TEST(an_error_that_a_clean_up_joins_is_not_logged),
         SCRIPT_TEST(over_the_limit_a_request_fails_cleanly),
         SCRIPT_TEST(comes_through_without_memory),
         SCRIPT_TEST(a_cancellation_comes_through_without_memory),
