@@ -252,7 +252,8 @@ static void handler_ended(struct task *task)
     if (task->abort_hooks != NULL)
         free_abort_hooks(task);
     if (task->handle != NULL) {
-        lua_request_release(task);
+        lua_request_release(task->handle);
+        task->handle = NULL;
         request_wake(req); /* who else used the handle finds it released */
     }
     req->handler = NULL;

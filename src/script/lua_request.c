@@ -16,7 +16,6 @@
 void lua_request_push(lua_State *L, struct request *req)
 {
     struct script *script = script_of(L);
-    struct task *task = script->running;
     struct lua_request *self = lua_newuserdatauv(L, sizeof(*self), 1);
 
     self->magic = LUA_REQUEST_MAGIC;
@@ -26,27 +25,15 @@ void lua_request_push(lua_State *L, struct request *req)
     buffer_init(&self->line, SIZE_MAX);
     lua_rawgeti(L, LUA_REGISTRYINDEX, script->request_class);
     lua_setmetatable(L, -2);
-    lua_pushvalue(L, -1); /* closing the coroutine may collect garbage when the
-                           * stack has been emptied, and the task not ended */
-    if (task->handle_ref == LUA_NOREF)
-        task->handle_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    else
-        lua_rawseti(L, LUA_REGISTRYINDEX, task->handle_ref);
     self->req = req; /* the task holds the reference */
-    task->handle = self;
+    script->running->handle = self;
 }
 
-void lua_request_release(struct task *task)
+void lua_request_release(struct lua_request *self)
 {
-    struct lua_request *self = task->handle;
-    lua_State *L = task->script->L;
-
     self->was_aborted = self->req->is_aborted;
     self->req = NULL;
     buffer_free(&self->line);
-    task->handle = NULL;
-    lua_pushboolean(L, 0); /* keeps the place for the next one */
-    lua_rawseti(L, LUA_REGISTRYINDEX, task->handle_ref);
 }
 
 /* Upvalue 1 is the class: no look-up by name on each call.  Size and magic are

@@ -36,8 +36,8 @@ void lua_request_open(lua_State *L);
 /* The only way a request enters Lua.  May raise. */
 void lua_request_push(lua_State *L, struct request *req);
 
-/* The handler has ended: its handle lets go of the request.  Raises nothing. */
-void lua_request_release(struct task *task);
+/* The handler has ended: the handle lets go of its request. */
+void lua_request_release(struct lua_request *self);
 
 /* The handle at index 1; raises if it is none.  Only for functions that have
  * the class as upvalue 1. */

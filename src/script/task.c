@@ -66,8 +66,6 @@ static bool have_coroutine(lua_State *L, struct task *task)
 
 static void drop_coroutine(struct task *task)
 {
-    luaL_unref(task->script->L, LUA_REGISTRYINDEX, task->handle_ref);
-    task->handle_ref = LUA_NOREF;
     if (task->co == NULL)
         return;
     luaL_unref(task->script->L, LUA_REGISTRYINDEX, task->co_ref);
@@ -111,20 +109,50 @@ static void end(struct task *task)
     }
 }
 
-/* The coroutine cannot go on: closes what it has open.  Lua of the script may
- * run here, as the task, but may not wait. */
-static void close_coroutine(struct task *task)
+/* Pushes on L what main has at index 2, which is what we point to: the handle
+ * of a request, or the object of a task.  Main is at the bottom of the stack,
+ * and the bottom is found as luaL_traceback finds it. */
+static void anchor(lua_State *L, lua_State *co)
+{
+    lua_Debug ar;
+    int known = 0, beyond = 1;
+
+    if (!lua_getstack(co, 0, &ar) || !lua_checkstack(co, 1))
+        return;
+    while (lua_getstack(co, beyond, &ar)) {
+        known = beyond;
+        beyond *= 2;
+    }
+    while (beyond - known > 1) {
+        int middle = known + (beyond - known) / 2;
+
+        if (lua_getstack(co, middle, &ar))
+            known = middle;
+        else
+            beyond = middle;
+    }
+    lua_getstack(co, known, &ar);
+    if (lua_getlocal(co, &ar, 2) != NULL)
+        lua_xmove(co, L, 1);
+}
+
+/* The coroutine cannot go on: closes what it has open, then ends the task.  Lua
+ * of the script may run here, as the task, but may not wait.  While a stack is
+ * given back Lua may collect what was on it, and the task has not ended yet. */
+static void close_by_force(struct task *task)
 {
     struct script *script = task->script;
+    int top = lua_gettop(script->L);
 
-    if (task->co == NULL)
-        return;
+    anchor(script->L, task->co);
     script->running = task;
     watchdog_enter(&script->watchdog);
     task_close_chain(task->co, script->L);
     watchdog_leave(&script->watchdog, task->co);
     script->running = NULL;
     task->co_is_known = true; /* its stack may have grown */
+    end(task);
+    lua_settop(script->L, top);
 }
 
 /* What a task's main raised itself: it calls the script under protection. */
@@ -161,7 +189,7 @@ static void fail(struct task *task, const char *what)
 {
     task_stop_waiting(task);
     task->kind->failed(task, what);
-    close_coroutine(task);
+    close_by_force(task);
 }
 
 static void go_on(struct task *task, int nargs)
@@ -181,15 +209,16 @@ static void go_on(struct task *task, int nargs)
         task->state = TASK_WAITING;
         return;
     }
-    if (status == LUA_OK)
+    if (status == LUA_OK) {
         lua_settop(task->co, 0);
-    else if (status != LUA_YIELD)
+        end(task);
+    } else if (status != LUA_YIELD) {
         fail(task, fault(task->co, status));
-    else
+    } else {
         fail(task, task_is_waiting(task->co)
                        ? "it does not end after its cancellation"
                        : "a yield outside of a coroutine of the script");
-    end(task);
+    }
 }
 
 static void begin(struct task *task)
@@ -230,8 +259,7 @@ static struct task *take_idle(struct script *script)
     if (list_is_empty(&script->idle)) {
         task = malloc(sizeof(*task));
         if (task != NULL)
-            *task =
-                (struct task){ .co_ref = LUA_NOREF, .handle_ref = LUA_NOREF };
+            *task = (struct task){ .co_ref = LUA_NOREF };
         return task;
     }
     task = list_entry(script->idle.prev, struct task, link);
@@ -309,11 +337,13 @@ void task_kill(struct task *task)
     bool was_waiting = task->state == TASK_WAITING;
 
     task_stop_waiting(task); /* whatever is closed below */
-    if (was_waiting)
-        close_coroutine(task);
-    else if (task->co != NULL)
-        lua_settop(task->co, 0);
     task->kind->failed(task, NULL);
+    if (was_waiting) {
+        close_by_force(task);
+        return;
+    }
+    if (task->co != NULL)
+        lua_settop(task->co, 0);
     end(task);
 }
 

@@ -65,8 +65,7 @@ struct task {
     /* Of handlers and abort hooks. */
     int function; /* reference, for main; or LUA_NOREF */
     struct abort_hook *abort_hooks;
-    struct lua_request *handle; /* what the handler was given; or NULL */
-    int handle_ref;             /* anchors it, or false; LUA_NOREF: no place */
+    struct lua_request *handle; /* on the handler's stack; or NULL */
 
     /* The wait under way. */
     void (*undo)(struct task *task); /* takes back what was registered */

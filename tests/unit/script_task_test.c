@@ -439,7 +439,7 @@ static void an_error_that_a_clean_up_joins_is_not_logged(void **state)
 
         link = link->next;
         if (loop_timer_is_running(&task->timer))
-            fire(&task->timer);
+            rig_fire(&task->timer);
     }
     rig_run();
     rig_assert_logged("got bad");
@@ -556,7 +556,7 @@ static void close_or_fail(void *arg)
         rig_turns(1);
     }
     if (request.req != NULL)
-        fire(&task->deadline);
+        rig_fire(&task->deadline);
     rig_run();
     assert_int_equal(request.ends, 1);
     task_free_idle(rig.script);
