@@ -71,28 +71,34 @@ void lua_task_log_failures(struct script *script)
                     NULL);
 }
 
-/* The task that runs has failed of what is on top of the stack, which goes. */
-static void note_failure(lua_State *L, struct lua_task *self)
+/* An error that nobody has joined by the end of its root, or that has none. */
+static void give_to_script(struct script *script, struct lua_task *self)
 {
-    struct task *task = self->task;
-    struct script *script = script_of(L);
-
-    if (!self->has_details || /* nobody will join it */
-        (task->is_orphan && list_is_empty(&task->joiners))) {
-        errors_log(L, task->req);
-        lua_pop(L, 1);
-        return;
-    }
-    lua_rawsetp(L, LUA_REGISTRYINDEX, self);
-    self->root = task->owner;
-    if (task->owner != NULL) {
-        list_append(&task->owner->failures, &self->failure);
-        return;
-    }
+    self->root = NULL;
     list_append(&script->failures, &self->failure);
     if (!loop_timer_is_running(&script->failures_timer))
         loop_timer_start(script->loop, &script->failures_timer, failures_wait,
                          look_at_failures);
+}
+
+/* The task that runs has failed of what is on top of the stack, which goes. */
+static void note_failure(lua_State *L, struct lua_task *self)
+{
+    struct task *task = self->task;
+
+    self->is_awaited = !list_is_empty(&task->joiners);
+    if (!self->has_details || (task->is_orphan && !self->is_awaited)) {
+        errors_log(L, task->req); /* nobody will join it */
+        lua_pop(L, 1);
+        return;
+    }
+    lua_rawsetp(L, LUA_REGISTRYINDEX, self);
+    if (task->owner == NULL) {
+        give_to_script(script_of(L), self);
+        return;
+    }
+    self->root = task->owner;
+    list_append(&task->owner->failures, &self->failure);
 }
 
 /* --- spawned tasks -------------------------------------------------------- */
@@ -178,10 +184,16 @@ void lua_task_end_children(struct task *root)
 {
     struct list children;
 
-    while (!list_is_empty(&root->failures))
-        log_failure(root->script->L,
-                    list_entry(root->failures.next, struct lua_task, failure),
-                    root->req);
+    while (!list_is_empty(&root->failures)) {
+        struct lua_task *self =
+            list_entry(root->failures.next, struct lua_task, failure);
+
+        list_remove(&self->failure);
+        if (self->is_awaited) /* by one that was woken, or has given up */
+            give_to_script(root->script, self);
+        else
+            log_failure(root->script->L, self, root->req);
+    }
     list_init(&children);
     list_move_all(&root->children, &children);
     while (!list_is_empty(&children)) {

@@ -29,7 +29,8 @@ struct lua_task {
     const char *reason;
     int count;           /* of results */
     bool has_details;    /* of an error: the user value is such a table */
-    bool is_old;         /* of a failure: one look has passed */
+    bool is_awaited;     /* of a failure: somebody waited for it to end */
+    bool is_old;         /* ... one look has passed */
     struct list failure; /* among those that nobody has joined */
     struct task *root;   /* whose list that is; NULL: the script's */
 };
