@@ -500,8 +500,8 @@ static void an_authorizer_allows_by_nothing_else(void **state)
         "error()",
         "error(nil)",
         "error({})",
-        "local x <close> = setmetatable({}, { __close = function() error 'x' "
-        "end }) return true",
+        ("local x <close> = setmetatable({}, { __close = function() error 'x' "
+         "end }) return true"),
     };
     static const char *const on_errors[] = {
         "",

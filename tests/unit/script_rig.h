@@ -276,11 +276,21 @@ static inline void rig_assert_logged(const char *part)
 
 /* --- requests ------------------------------------------------------------- */
 
+static inline void rig_clear(struct rig_text *text)
+{
+    text->len = 0;
+    text->data[0] = '\0';
+}
+
 /* Returns false when there was no memory for a request. */
 static inline bool rig_begin(struct rig_request *request,
                              enum request_role role)
 {
-    memset(request, 0, sizeof(*request));
+    rig_clear(&request->head);
+    rig_clear(&request->body);
+    rig_clear(&request->err);
+    memset(&request->room, 0,
+           sizeof(*request) - offsetof(struct rig_request, room));
     request->exchange.ops = &rig_exchange_ops;
     request->room = SIZE_MAX;
     request->req = request_new(&rig.service, role, &request->exchange);
@@ -367,6 +377,16 @@ static inline void rig_turns(unsigned n)
 {
     while (n-- > 0)
         loop_turn(rig.loop, false);
+}
+
+/* Runs the job of one task, if it was posted, as if its turn in the next think
+ * phase had come before that of all others. */
+static inline void rig_run_job(struct task *task)
+{
+    if (list_is_empty(&task->job.link))
+        return;
+    loop_unpost(&task->job);
+    task->job.run(&task->job);
 }
 
 static inline void rig_hangs(struct loop_timer *timer)
