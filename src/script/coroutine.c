@@ -245,6 +245,17 @@ static int close_waiting(lua_State *L, lua_State *co)
     return task_close_waiting(task, co, L);
 }
 
+/* What is being closed cannot be closed again meanwhile, by its own
+ * to-be-closed variables, with one that had resumed it: it would go on on a
+ * stack that is gone. */
+static void check_inner(lua_State *L, lua_State *co)
+{
+    for (lua_State *in = task_inner(co); in != NULL; in = task_inner(in))
+        if (is_resumed(L, in))
+            luaL_error(L, "cannot close a coroutine while one that it has "
+                          "resumed is being closed");
+}
+
 static int l_close(lua_State *L)
 {
     lua_State *co = check_coroutine(L);
@@ -253,6 +264,7 @@ static int l_close(lua_State *L)
     if (is_resumed(L, co))
         return luaL_error(L, "cannot close a %s coroutine",
                           co == L ? "running" : "normal");
+    check_inner(L, co);
     status =
         task_is_waiting(co) ? close_waiting(L, co) : task_close_thread(co, L);
     if (status == LUA_OK) {

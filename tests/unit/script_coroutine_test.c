@@ -668,6 +668,62 @@ static void closing_one_that_waits_cancels_its_wait(void **state)
     assert_contains(strstr(rig_log(), "closed inner"), "closed middle");
 }
 
+/* What a coroutine closes as it is closed may be one that had resumed it. */
+static void what_is_being_closed_is_not_closed_again(void **state)
+{
+    static const char *const closed[] = { "inner", "outer" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(closed) / sizeof(*closed); i++) {
+        char code[1024];
+
+        snprintf(code, sizeof(code),
+                 "local inner, outer, err\n"
+                 "inner = coroutine.create(function()\n"
+                 "  local x <close> = setmetatable({}, { __close = function()\n"
+                 "    err = select(2, pcall(coroutine.close, outer))\n"
+                 "    string.rep('x', 100)\n"
+                 "  end })\n"
+                 "  fcgi.sleep(1000)\n"
+                 "end)\n"
+                 "outer = coroutine.create(coroutine.resume)\n"
+                 "local task = fcgi.spawn(coroutine.resume, outer, inner)\n"
+                 "fcgi.sleep(0)\n"
+                 "equal(coroutine.close(%s), true)\n"
+                 "equal(err, 'cannot close a coroutine while one that it ' ..\n"
+                 "  'has resumed is being closed')\n"
+                 "task:join()\n"
+                 "equal(coroutine.status(inner), 'dead')\n"
+                 "equal(coroutine.status(outer), 'dead')\n",
+                 closed[i]);
+        check(code);
+    }
+}
+
+/* The same when a task is closed by force. */
+static void what_a_task_closes_by_force_is_not_closed_again(void **state)
+{
+    static struct rig_request request;
+
+    (void)state;
+    rig_open("local fcgi = require 'fcgi'\n"
+             "local inner, outer\n"
+             "function on_request(req)\n"
+             "  inner = coroutine.create(function()\n"
+             "    local x <close> = setmetatable({}, { __close = function()\n"
+             "      print(pcall(coroutine.close, outer))\n"
+             "    end })\n"
+             "    fcgi.sleep(1000)\n"
+             "  end)\n"
+             "  outer = coroutine.create(coroutine.resume)\n"
+             "  coroutine.resume(outer, inner)\n"
+             "end\n");
+    rig_start(&request);
+    rig_turns(1);
+    rig_unload();
+    rig_assert_logged("resumed is being closed");
+}
+
 static void the_coroutine_of_a_task_is_not_the_scripts_to_close(void **state)
 {
     static struct rig_request first, second;
@@ -1047,6 +1103,8 @@ int main(void)
         SCRIPT_TEST(too_deep_nesting_is_an_error),
         SCRIPT_TEST(one_that_waits_is_normal_to_others),
         SCRIPT_TEST(closing_one_that_waits_cancels_its_wait),
+        SCRIPT_TEST(what_is_being_closed_is_not_closed_again),
+        SCRIPT_TEST(what_a_task_closes_by_force_is_not_closed_again),
         SCRIPT_TEST(the_coroutine_of_a_task_is_not_the_scripts_to_close),
         SCRIPT_TEST(waiting_in_a_comparator_says_so),
         SCRIPT_TEST(waiting_where_c_cannot_be_left_says_so),
