@@ -12,6 +12,8 @@
 #include "script/errors.h"
 #include "script/wait.h"
 
+enum { CLOSINGS_MAX = 100 }; /* of coroutines, one in the other */
+
 static lua_State *check_coroutine(lua_State *L)
 {
     lua_State *co = lua_tothread(L, 1);
@@ -245,6 +247,19 @@ static int close_waiting(lua_State *L, lua_State *co)
     return task_close_waiting(task, co, L);
 }
 
+/* Lua 5.4.4 counts the calls of C on one coroutine's stack only, so that
+ * coroutines that close one another would overflow the C stack. */
+static void check_depth(lua_State *L)
+{
+    int depth = 0;
+
+    for (struct frame *frame = script_of(L)->watchdog.frames; frame != NULL;
+         frame = frame->outer)
+        depth += frame->is_closing ? 1 : 0;
+    if (depth >= CLOSINGS_MAX)
+        luaL_error(L, "coroutines close one another too deep");
+}
+
 /* What is being closed cannot be closed again meanwhile, by its own
  * to-be-closed variables, with one that had resumed it: it would go on on a
  * stack that is gone. */
@@ -265,6 +280,7 @@ static int l_close(lua_State *L)
         return luaL_error(L, "cannot close a %s coroutine",
                           co == L ? "running" : "normal");
     check_inner(L, co);
+    check_depth(L);
     status =
         task_is_waiting(co) ? close_waiting(L, co) : task_close_thread(co, L);
     if (status == LUA_OK) {

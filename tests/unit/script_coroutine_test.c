@@ -724,6 +724,25 @@ static void what_a_task_closes_by_force_is_not_closed_again(void **state)
     rig_assert_logged("resumed is being closed");
 }
 
+static void closing_one_another_is_not_too_deep(void **state)
+{
+    (void)state;
+    check("local last, err\n"
+          "for i = 1, 10000 do\n"
+          "  local before = last\n"
+          "  last = coroutine.create(function()\n"
+          "    local x <close> = setmetatable({}, { __close = function()\n"
+          "      if before then assert(coroutine.close(before)) end\n"
+          "    end })\n"
+          "    coroutine.yield()\n"
+          "  end)\n"
+          "  coroutine.resume(last)\n"
+          "end\n"
+          "local ok, err = coroutine.close(last)\n"
+          "equal(ok, false)\n"
+          "assert(err:find('close one another too deep', 1, true), err)\n");
+}
+
 static void the_coroutine_of_a_task_is_not_the_scripts_to_close(void **state)
 {
     static struct rig_request first, second;
@@ -1105,6 +1124,7 @@ int main(void)
         SCRIPT_TEST(closing_one_that_waits_cancels_its_wait),
         SCRIPT_TEST(what_is_being_closed_is_not_closed_again),
         SCRIPT_TEST(what_a_task_closes_by_force_is_not_closed_again),
+        SCRIPT_TEST(closing_one_another_is_not_too_deep),
         SCRIPT_TEST(the_coroutine_of_a_task_is_not_the_scripts_to_close),
         SCRIPT_TEST(waiting_in_a_comparator_says_so),
         SCRIPT_TEST(waiting_where_c_cannot_be_left_says_so),
