@@ -84,7 +84,7 @@ static void give_to_script(struct script *script, struct lua_task *self)
 /* The task that runs has failed of what is on top of the stack, which goes. */
 static void note_failure(lua_State *L, struct lua_task *self)
 {
-    struct task *task = self->task;
+    struct task *task = task_running(L);
 
     self->is_awaited = !list_is_empty(&task->joiners);
     if (!self->has_details || (task->is_orphan && !self->is_awaited)) {
@@ -429,12 +429,14 @@ static int l_close(lua_State *L)
     return wait_for_end(L, self, -1, closed_k);
 }
 
+/* The script can call it by hand: debug.getmetatable exists. */
 static int l_gc(lua_State *L)
 {
     struct lua_task *self = check_task(L);
 
     if (self->task != NULL)
-        self->task->object = NULL; /* its coroutine is being closed */
+        self->task->object = NULL;
+    self->task = NULL;
     if (!list_is_empty(&self->failure))
         log_failure(L, self, self->root == NULL ? NULL : self->root->req);
     return 0;

@@ -415,6 +415,27 @@ static void orphans_may_clean_up_and_count_as_serving(void **state)
     assert_lacks(rig_log(), "of a clean-up"); /* it was caught */
 }
 
+static void a_finalizer_that_is_called_by_hand_does_no_harm(void **state)
+{
+    (void)state;
+    rig_open("local fcgi = require 'fcgi'\n"
+             "function on_request(req)\n"
+             "  local fails = fcgi.spawn(function() fcgi.sleep(0) error('of "
+             "an unknown') end)\n"
+             "  local ends = fcgi.spawn(fcgi.sleep, 0)\n"
+             "  fcgi.sleep(0)\n"
+             "  for _, task in ipairs { fails, ends } do\n"
+             "    debug.getmetatable(task).__gc(task)\n"
+             "  end\n"
+             "  fcgi.sleep(0.001)\n"
+             "  ends:cancel()\n"
+             "  return 200, nil, select('#', ends:join())\n"
+             "end\n");
+    rig_serve(&request);
+    assert_string_equal(request.body.data, "0");
+    rig_assert_logged("of an unknown");
+}
+
 static void what_helps_an_orphan_has_its_patience_at_most(void **state)
 {
     struct task *helper;
@@ -921,6 +942,7 @@ int main(void)
         SCRIPT_TEST(a_handler_that_fails_ends_its_tasks_too),
         SCRIPT_TEST(an_abort_ends_no_task),
         SCRIPT_TEST(orphans_may_clean_up_and_count_as_serving),
+        SCRIPT_TEST(a_finalizer_that_is_called_by_hand_does_no_harm),
         SCRIPT_TEST(what_helps_an_orphan_has_its_patience_at_most),
         SCRIPT_TEST(the_error_of_an_orphan_is_logged),
         SCRIPT_TEST(a_detached_task_outlives_its_request),
