@@ -34,8 +34,9 @@ struct request {
     struct service *service;
     struct exchange *exchange; /* NULL when ended or detached */
     struct list waiters;
-    void *handler;  /* the service's own, while it is being served */
-    double started; /* service's clock at BEGIN */
+    void *handler;    /* the service's own, while it is being served */
+    unsigned orphans; /* of the handler: tasks that have outlived it */
+    double started;   /* service's clock at BEGIN */
 
     struct buffer params;
     bool params_too_large; /* what came was dropped */

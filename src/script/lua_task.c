@@ -161,7 +161,7 @@ static void spawned_ended(struct task *task)
     if (task->object != NULL)
         task->object->task = NULL;
     list_remove(&task->sibling);
-    if (task->is_orphan)
+    if (task->is_orphan && --task->req->orphans == 0)
         task->script->service->serving--;
 }
 
@@ -171,13 +171,14 @@ static const struct task_kind spawned_kind = {
     .ended = spawned_ended,
 };
 
-/* Tasks that take long to clean up count as requests do, else requests that
- * come and go would heap them up. */
+/* A request with tasks that take long to clean up counts until they have ended,
+ * else requests that come and go would heap them up. */
 static void make_orphan(struct task *task)
 {
     task->owner = NULL;
     task->is_orphan = true;
-    task->script->service->serving++;
+    if (task->req->orphans++ == 0)
+        task->script->service->serving++;
 }
 
 void lua_task_end_children(struct task *root)

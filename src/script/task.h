@@ -58,7 +58,7 @@ struct task {
     struct list children;    /* of a root */
     struct list failures;    /* of a root's children: struct lua_task */
     bool is_of_worker;       /* comes from no request */
-    bool is_orphan;          /* its request has ended; counts as serving */
+    bool is_orphan;          /* its request has ended, and counts for it */
     struct list joiners;     /* tasks that wait for its end, by wait_link */
     struct lua_task *object; /* what Lua knows it by; or NULL */
 

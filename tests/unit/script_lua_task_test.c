@@ -436,6 +436,34 @@ static void a_finalizer_that_is_called_by_hand_does_no_harm(void **state)
     rig_assert_logged("of an unknown");
 }
 
+/* Many tasks of one request must not keep other requests out. */
+static void the_orphans_of_a_request_count_as_one(void **state)
+{
+    (void)state;
+    rig_open("local fcgi = require 'fcgi'\n"
+             "function on_request(req)\n"
+             "  for i = 1, 10 do\n"
+             "    fcgi.spawn(function()\n"
+             "      pcall(fcgi.sleep, 100)\n"
+             "      fcgi.spawn(fcgi.sleep, 0):join()\n"
+             "      fcgi.sleep(0.001)\n"
+             "    end)\n"
+             "  end\n"
+             "  fcgi.sleep(0)\n"
+             "end\n");
+    for (int i = 0; i < 2; i++) {
+        rig_start(&request);
+        while (request.req != NULL)
+            rig_turns(1);
+        assert_true(script_tasks(rig.script) >= 10);
+        while (script_tasks(rig.script) > 0) {
+            assert_int_equal(rig.service.serving, 1);
+            rig_turns(1);
+        }
+        assert_int_equal(rig.service.serving, 0);
+    }
+}
+
 static void what_helps_an_orphan_has_its_patience_at_most(void **state)
 {
     struct task *helper;
@@ -943,6 +971,7 @@ int main(void)
         SCRIPT_TEST(an_abort_ends_no_task),
         SCRIPT_TEST(orphans_may_clean_up_and_count_as_serving),
         SCRIPT_TEST(a_finalizer_that_is_called_by_hand_does_no_harm),
+        SCRIPT_TEST(the_orphans_of_a_request_count_as_one),
         SCRIPT_TEST(what_helps_an_orphan_has_its_patience_at_most),
         SCRIPT_TEST(the_error_of_an_orphan_is_logged),
         SCRIPT_TEST(a_detached_task_outlives_its_request),
