@@ -4,15 +4,16 @@
 -- the web server names.  README.md says more.
 -- Run: fcgi-lua -l 127.0.0.1:9000 filter.lua
 -- Try: curl -d 'some text' 'http://127.0.0.1:8080/page.html?name=Ada'
+-- (with a page.html in the web server's document root; 404 without)
+
+local fcgi = require "fcgi"
 
 local MAX = 1024 * 1024 -- of a page, and of what is posted
-local ESCAPES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;",
-                  ['"'] = "&quot;", ["'"] = "&#39;" }
 
 local function fill_in(req, page, body)
   local filled = page:gsub("{{(%w+)}}", function(name)
     local value = name == "body" and body or req:query(name) or ""
-    return (value:gsub("[&<>\"']", ESCAPES))
+    return fcgi.html(value)
   end)
   return 200, { ["Content-Type"] = "text/html; charset=utf-8" }, filled
 end

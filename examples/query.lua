@@ -2,15 +2,7 @@
 -- Run: fcgi-lua -l 127.0.0.1:9000 query.lua
 -- Try: curl -i -b visits=6 'http://127.0.0.1:8080/?name=Ada&tag=a&tag=%3Cb%3E'
 
-local entities = {
-  ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;",
-  ['"'] = "&quot;", ["'"] = "&#39;",
-}
-
--- What a client sent must not become part of the page's markup.
-local function escape(s)
-  return (s:gsub("[&<>\"']", entities))
-end
+local fcgi = require "fcgi"
 
 local page = [[
 <!DOCTYPE html>
@@ -27,12 +19,12 @@ function on_request(req)
 
   local items = {}
   for i, tag in ipairs(req:query_all "tag") do
-    items[i] = "<li>" .. escape(tag) .. "</li>\n"
+    items[i] = "<li>" .. fcgi.html(tag) .. "</li>\n"
   end
 
   req:set_header("Content-Type", "text/html; charset=utf-8")
-  req:set_header("Set-Cookie",
-    ("visits=%d; Path=/; HttpOnly; SameSite=Lax"):format(visits))
-  req:write(page:format(escape(req:query "name" or "world"), visits,
+  req:set_cookie("visits", visits) -- path=/, HttpOnly, SameSite=Lax
+  -- fcgi.html: what a client sent must not become part of the page's markup.
+  req:write(page:format(fcgi.html(req:query "name" or "world"), visits,
     table.concat(items)))
 end
