@@ -18,7 +18,7 @@ function cases.caught()
     fcgi.sleep(0.01)
     error("no more crackers", 0)
   end)
-  return 200, text, ok and "no error\n" or "caught: " .. err .. "\n"
+  return 200, text, ok and "no error\n" or "caught: " .. tostring(err) .. "\n"
 end
 
 -- The head has gone: no other answer can take its place, this one ends here.
