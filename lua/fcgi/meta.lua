@@ -64,11 +64,12 @@ A status that is returned after the head has gone is logged as an error.
 
 # The head
 
-Whoever calls set_status, set_header or add_header, or returns a status, leaves
-the head to the gateway: it goes with the first bytes of the body, at a flush
-or at the end.  Without a status it says 200, or 302 if there is a Location.
-Otherwise the first bytes that are written are the head, as in CGI: lines of
-`Name: value`, then an empty line.
+Whoever calls set_status, set_header, add_header or set_cookie, or returns a
+status, leaves the head to the gateway: it goes with the first bytes of the
+body, at a flush or at the end.  Call one of them before the first write.
+Without a status it says 200, or 302 if there is a Location.  Otherwise the
+first bytes that are written are the head, as in CGI: lines of `Name: value`,
+then an empty line.
 
 ```lua
 req:write("Content-Type: text/plain\r\n\r\n", "hello\n")
