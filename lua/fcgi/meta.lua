@@ -137,7 +137,8 @@ the next one, raises an error: once.  A wait that is just over still gives what
 it waited for.  For 5 seconds after that waits work, so that pcall and `<close>`
 variables can clean up; then every wait raises again, and at last the task is
 closed without waiting.  A task that has not begun never begins.  The error is
-a value whose tostring is "cancelled: REASON"; fcgi.cancelled gives the reason:
+no string, but a value whose tostring is "cancelled: REASON"; fcgi.cancelled
+gives the reason:
 
 | reason      | why                                                         |
 |-------------|-------------------------------------------------------------|
@@ -168,10 +169,12 @@ print(task:join()) --> nil, "enough"
 A handler is a task; fcgi.spawn and fcgi.every start more of them.  A task that
 was started by a handler, or by a task of its request, belongs to the request:
 it is cancelled when the handler has returned, not when the answer is finished
-and not when the client goes.  task:detach() gives it to the worker process;
-there the tasks live that were started while the script was loaded, and those
-that they start; they are cancelled when the process stops.  Tasks take turns:
-one runs until it waits, so what stands between two waits is never interrupted.
+and not when the client goes.  One that is spawned just before the handler
+returns never begins: join it, or detach it.  task:detach() gives it to the
+worker process; there the tasks live that were started while the script was
+loaded, and those that they start; they are cancelled when the process stops.
+Tasks take turns: one runs until it waits, so what stands between two waits is
+never interrupted.
 
 ```lua
 local fcgi = require "fcgi"
@@ -544,6 +547,9 @@ local Task = {}
 --- before, nil and "timeout".  A task that was cancelled, caught that and
 --- returned gives its results.  Joining again gives the same.  A task that
 --- joins itself, and tasks that join in a circle, raise an error.
+---
+--- A function without results should return true: then `assert(task:join())`
+--- and `if task:join()` tell success from failure.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
