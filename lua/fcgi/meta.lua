@@ -925,7 +925,8 @@ function Request:protocol() end
 function Request:scheme() end
 
 --- The host that the client asked for, with a port if it named one; the web
---- server's own name if it named none.  The client chooses it.
+--- server's own name if it named none.  The client chooses it.  (The nginx of
+--- Debian 12 leaves the port out.)
 ---
 --- ```lua
 --- print(req:host()) --> "shop.example"
