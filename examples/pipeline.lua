@@ -6,10 +6,10 @@
 local fcgi = require "fcgi"
 
 local function list_pages(count, pages)
-  for page = 1, count do
-    pages:put(page) -- waits while the channel is full
+  local out <close> = pages -- closed at the end, after an error too: who gets
+  for page = 1, count do    -- from it sees that end, after the last page
+    out:put(page) -- waits while the channel is full
   end
-  pages:close() -- who gets from it sees the end, after the last page
 end
 
 -- Stands for a call of another service.

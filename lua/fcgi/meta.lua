@@ -399,14 +399,16 @@ function fcgi.every(seconds, f, ...) end
 
 --- Makes a channel, through which tasks of one process hand values to one
 --- another, in order.  Its capacity is how many values it holds before put
---- waits; without one a put waits until a get takes its value.
+--- waits; without one a put waits until a get takes its value.  Who gets from a
+--- channel that is never closed waits for ever, so let who puts hold it in a
+--- `<close>` variable: an error closes it, too.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
 --- local jobs = fcgi.channel(8)
 --- fcgi.spawn(function()
----   for n = 1, 3 do jobs:put(n) end
----   jobs:close()
+---   local out <close> = jobs -- closed at the end, after an error too
+---   for n = 1, 3 do out:put(n) end
 --- end)
 --- local sum = 0
 --- for n in function() return jobs:get() end do sum = sum + n end

@@ -584,7 +584,7 @@ function fcgi.channel(n)
     return v
   end
   function self:close() inner:close() end
-  return self
+  return setmetatable(self, { __close = self.close })
 end
 function fcgi.spawn(f, ...)
   return spawn(function(...)
