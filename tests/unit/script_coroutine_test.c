@@ -696,7 +696,7 @@ static void what_is_being_closed_is_not_closed_again(void **state)
                  "equal(coroutine.status(inner), 'dead')\n"
                  "equal(coroutine.status(outer), 'dead')\n",
                  closed[i]);
-        check(code);
+        rig_run_lua(code);
     }
 }
 
@@ -727,20 +727,21 @@ static void what_a_task_closes_by_force_is_not_closed_again(void **state)
 static void closing_one_another_is_not_too_deep(void **state)
 {
     (void)state;
-    check("local last, err\n"
-          "for i = 1, 10000 do\n"
-          "  local before = last\n"
-          "  last = coroutine.create(function()\n"
-          "    local x <close> = setmetatable({}, { __close = function()\n"
-          "      if before then assert(coroutine.close(before)) end\n"
-          "    end })\n"
-          "    coroutine.yield()\n"
-          "  end)\n"
-          "  coroutine.resume(last)\n"
-          "end\n"
-          "local ok, err = coroutine.close(last)\n"
-          "equal(ok, false)\n"
-          "assert(err:find('close one another too deep', 1, true), err)\n");
+    rig_run_lua(
+        "local last, err\n"
+        "for i = 1, 10000 do\n"
+        "  local before = last\n"
+        "  last = coroutine.create(function()\n"
+        "    local x <close> = setmetatable({}, { __close = function()\n"
+        "      if before then assert(coroutine.close(before)) end\n"
+        "    end })\n"
+        "    coroutine.yield()\n"
+        "  end)\n"
+        "  coroutine.resume(last)\n"
+        "end\n"
+        "local ok, err = coroutine.close(last)\n"
+        "equal(ok, false)\n"
+        "assert(err:find('close one another too deep', 1, true), err)\n");
 }
 
 static void the_coroutine_of_a_task_is_not_the_scripts_to_close(void **state)
