@@ -1,17 +1,12 @@
 /* lua_task.c -- see lua_task.h for the contract.
  *
- * An error that somebody will join is no news for the log, and one that nobody
- * joins must not be lost.  So errors wait, on the list of the root whose task
- * failed, or on the script's; they are logged when the root ends, when the
- * object is collected, or, for the worker's tasks, a second or two later.
- * Meanwhile the error lies in the registry under the object's address.
- *
  * SPDX-License-Identifier: MIT
  */
 #include "script/lua_task.h"
 
 #include "script/cancel.h"
 #include "script/errors.h"
+#include "script/failures.h"
 #include "script/report.h"
 #include "script/wait.h"
 
@@ -22,84 +17,9 @@ enum { TASK_MAGIC = 0x7461736b, WAITER_MAGIC = 0x77616974 };
 /* User values. */
 enum { VALUE_OUTCOME = 1, VALUE_REASON };
 
-static const double failures_wait = 1; /* s between two looks at them */
-
 /* The stack of a spawned task's coroutine; above: its function and arguments,
  * then its results. */
 enum { AT_TASK = 1, AT_OBJECT, AT_MESSAGES };
-
-/* --- errors that nobody has joined ---------------------------------------- */
-
-static void forget_failure(lua_State *L, struct lua_task *self)
-{
-    list_remove(&self->failure);
-    lua_pushnil(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, self); /* allocates nothing */
-}
-
-static void log_failure(lua_State *L, struct lua_task *self,
-                        struct request *req)
-{
-    lua_rawgetp(L, LUA_REGISTRYINDEX, self);
-    errors_log(L, req);
-    lua_pop(L, 1);
-    forget_failure(L, self);
-}
-
-static void look_at_failures(struct loop_timer *timer)
-{
-    struct script *script = list_entry(timer, struct script, failures_timer);
-    struct list *link = script->failures.next;
-
-    while (link != &script->failures) {
-        struct lua_task *self = list_entry(link, struct lua_task, failure);
-
-        link = link->next;
-        if (self->is_old)
-            log_failure(script->L, self, NULL);
-        self->is_old = true;
-    }
-    if (!list_is_empty(&script->failures))
-        loop_timer_start(script->loop, timer, failures_wait, look_at_failures);
-}
-
-void lua_task_log_failures(struct script *script)
-{
-    while (!list_is_empty(&script->failures))
-        log_failure(script->L,
-                    list_entry(script->failures.next, struct lua_task, failure),
-                    NULL);
-}
-
-/* An error that nobody has joined by the end of its root, or that has none. */
-static void give_to_script(struct script *script, struct lua_task *self)
-{
-    self->root = NULL;
-    list_append(&script->failures, &self->failure);
-    if (!loop_timer_is_running(&script->failures_timer))
-        loop_timer_start(script->loop, &script->failures_timer, failures_wait,
-                         look_at_failures);
-}
-
-/* The task that runs has failed of what is on top of the stack, which goes. */
-static void note_failure(lua_State *L, struct lua_task *self)
-{
-    struct task *task = task_running(L);
-
-    self->is_awaited = !list_is_empty(&task->joiners);
-    if (!self->has_details || (task->is_orphan && !self->is_awaited)) {
-        errors_log(L, task->req); /* nobody will join it */
-        lua_pop(L, 1);
-        return;
-    }
-    lua_rawsetp(L, LUA_REGISTRYINDEX, self);
-    if (task->owner == NULL) {
-        give_to_script(script_of(L), self);
-        return;
-    }
-    self->root = task->owner;
-    list_append(&task->owner->failures, &self->failure);
-}
 
 /* --- spawned tasks -------------------------------------------------------- */
 
@@ -129,7 +49,12 @@ static int spawned_done(lua_State *L, int status, lua_KContext ctx)
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, AT_OBJECT, VALUE_OUTCOME);
     self->end = TASK_END_RAISED;
-    note_failure(L, self);
+    if (self->has_details) {
+        self->failure = failure_new(L);
+    } else {
+        errors_log(L, task_running(L)->req);
+        lua_pop(L, 1);
+    }
     return 0;
 }
 
@@ -185,16 +110,7 @@ void lua_task_end_children(struct task *root)
 {
     struct list children;
 
-    while (!list_is_empty(&root->failures)) {
-        struct lua_task *self =
-            list_entry(root->failures.next, struct lua_task, failure);
-
-        list_remove(&self->failure);
-        if (self->is_awaited) /* by one that was woken, or has given up */
-            give_to_script(root->script, self);
-        else
-            log_failure(root->script->L, self, root->req);
-    }
+    failures_end(root);
     list_init(&children);
     list_move_all(&root->children, &children);
     while (!list_is_empty(&children)) {
@@ -272,7 +188,6 @@ static int l_spawn(lua_State *L)
         root = by->kind->is_root ? by : by->owner;
     self = lua_newuserdatauv(L, sizeof(*self), 2);
     *self = (struct lua_task){ .magic = TASK_MAGIC };
-    list_init(&self->failure);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
@@ -295,11 +210,21 @@ static int l_spawn(lua_State *L)
     return 1;
 }
 
+/* Is the error of the object at index 1 still waiting to be joined? */
+static bool has_failure(lua_State *L, const struct lua_task *self)
+{
+    if (self->failure == NULL)
+        return false;
+    lua_getiuservalue(L, 1, VALUE_OUTCOME);
+    return failure_is_there(L, self->failure);
+}
+
 /* Pushes how the task ended, for join. */
 static int push_outcome(lua_State *L, struct lua_task *self)
 {
-    if (!list_is_empty(&self->failure))
-        forget_failure(L, self); /* now somebody knows */
+    if (has_failure(L, self))
+        failure_forget(L, self->failure); /* now somebody knows */
+    self->failure = NULL;
     switch (self->end) {
     case TASK_END_RETURNED:
         luaL_checkstack(L, self->count + 1, "too many results");
@@ -438,8 +363,9 @@ static int l_gc(lua_State *L)
     if (self->task != NULL)
         self->task->object = NULL;
     self->task = NULL;
-    if (!list_is_empty(&self->failure))
-        log_failure(L, self, self->root == NULL ? NULL : self->root->req);
+    if (has_failure(L, self))
+        failure_log(L, self->failure);
+    self->failure = NULL;
     return 0;
 }
 

@@ -27,12 +27,9 @@ struct lua_task {
     enum task_end end;
     struct task *task; /* NULL: it has ended */
     const char *reason;
-    int count;           /* of results */
-    bool has_details;    /* of an error: the user value is such a table */
-    bool is_awaited;     /* of a failure: somebody waited for it to end */
-    bool is_old;         /* ... one look has passed */
-    struct list failure; /* among those that nobody has joined */
-    struct task *root;   /* whose list that is; NULL: the script's */
+    int count;               /* of results */
+    bool has_details;        /* of an error: the user value is such a table */
+    struct failure *failure; /* of an error that nobody has joined; or gone */
 };
 
 /* Adds spawn to the module, at the top of the stack, and what lua/fcgi needs of
@@ -42,9 +39,6 @@ void lua_task_open(lua_State *L);
 /* A root has ended: cancels what it owns and logs the errors that nobody has
  * joined. */
 void lua_task_end_children(struct task *root);
-
-/* Logs the errors of the worker's tasks that nobody has joined so far. */
-void lua_task_log_failures(struct script *script);
 
 /* A Lua function: calls its first argument with the others; an error is
  * logged, but a cancellation passes.  Returns nothing. */

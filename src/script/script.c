@@ -9,6 +9,7 @@
 #include "script/coroutine.h"
 #include "script/embedded.h"
 #include "script/errors.h"
+#include "script/failures.h"
 #include "script/handler.h"
 #include "script/lua_fcgi.h"
 #include "script/lua_request.h"
@@ -496,7 +497,7 @@ void script_del(struct script *script)
     while (!list_is_empty(&script->tasks))
         task_kill(list_entry(script->tasks.next, struct task, link));
     task_free_idle(script);
-    lua_task_log_failures(script);
+    failures_log_all(script);
     loop_timer_stop(&script->failures_timer);
     if (script->L != NULL)
         lua_close(script->L);

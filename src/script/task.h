@@ -56,7 +56,7 @@ struct task {
     struct task *owner;      /* a root; NULL: the worker's */
     struct list sibling;     /* among the owner's children */
     struct list children;    /* of a root */
-    struct list failures;    /* of a root's children: struct lua_task */
+    struct list failures;    /* of a root's children: struct failure */
     bool is_of_worker;       /* comes from no request */
     bool is_orphan;          /* its request has ended, and counts for it */
     struct list joiners;     /* tasks that wait for its end, by wait_link */
