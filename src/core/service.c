@@ -16,8 +16,11 @@ enum { KEEP_BLOCKS = 16, KEEP_CHUNKS = 64, KEEP_REQUESTS = 256 };
 void service_init(struct service *service, const struct limits *limits,
                   const double *now, const char *tmpdir, size_t stream_size)
 {
-    *service =
-        (struct service){ .limits = *limits, .now = now, .tmpdir = tmpdir };
+    *service = (struct service){ .limits = *limits,
+                                 .now = now,
+                                 .tmpdir = tmpdir,
+                                 .started = *now,
+                                 .started_at = time(NULL) };
     block_pool_init(&service->blocks, KEEP_BLOCKS);
     chain_pool_init(&service->chunks, KEEP_CHUNKS);
     body_pool_init(&service->pieces, KEEP_REQUESTS);

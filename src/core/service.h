@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 struct request;
 struct service;
@@ -69,6 +70,9 @@ struct service {
     uint64_t spooled;     /* bytes of bodies on disk */
     double refusal_noted; /* when; 0: never */
     uint64_t serial;      /* of the last request */
+    uint64_t accepted;    /* connections so far */
+    double started;       /* when, by now */
+    time_t started_at;    /* ... by the calendar */
 };
 
 /* Makes a service without ops; stream_size is the protocol's for `streams`. */

@@ -396,6 +396,7 @@ bool conns_open(struct conns *conns, int fd, wire_open_fn *open_wire)
         .timer_at = INFINITY,
         .speaker.speak = conn_speak,
     };
+    conns->service->accepted++;
     wire->changed = wire_has_changed;
     wire->owner = conn;
     list_init(&conn->speaker.link);

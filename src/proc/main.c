@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "io/fds.h"
 #include "io/peers.h"
+#include "proc/load.h"
 #include "proc/options.h"
 #include "proc/pidfile.h"
 #include "proc/worker.h"
@@ -24,15 +25,14 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-/* mod_fcgid kills what has not ended 8 s after SIGTERM; cancelled handlers
- * need one of them. */
-static const double spawned_grace = 6;
-
 extern char **environ;
 
 /* All that is set up on the way, and taken down in one place. */
 struct program {
     struct options options;
+    int argc;
+    char **argv;
+    struct script_config config;
     struct script *script;
     struct listen_set listening;
     struct peers peers;
@@ -106,62 +106,22 @@ static void print_version(void)
 
 /* --- the script ----------------------------------------------------------- */
 
-static int load_script(struct program *program, struct script_config *config)
+static int load(struct program *program)
 {
-    const struct options *options = &program->options;
-    char error[SCRIPT_ERROR_MAX];
+    char message[LOAD_MESSAGE_MAX];
+    int status = load_script(&program->options, &program->config,
+                             &program->script, message);
 
-    *config = (struct script_config){
-        .path = options->script,
-        .args = options->args,
-        .nargs = options->nargs,
-        .include = options->include.items,
-        .includes = options->include.count,
-        .eval = options->eval.items,
-        .evals = options->eval.count,
-        .lua_compat = options->lua_compat,
-        .memory_limit = options->memory_limit,
-    };
-    switch (script_load(config, &program->script, error)) {
-    case SCRIPT_OK:
-        break;
-    case SCRIPT_SYNTAX:
-        return fail(EX_DATAERR, "%s", error);
-    case SCRIPT_UNREADABLE:
-        return fail(EX_NOINPUT, "%s", error);
-    case SCRIPT_FAILED:
-        return fail(EX_CONFIG, "%s", error);
-    case SCRIPT_NO_MEMORY:
-        return fail(EX_OSERR, "%s: %s", options->script, error);
-    }
-    return EX_OK;
+    return status == EX_OK || message[0] == '\0' ? status
+                                                 : fail(status, "%s", message);
 }
 
-struct setting {
-    struct options *options;
-    struct option_error error;
-};
-
-static bool set_option(void *arg, const char *name, const char *value)
+static int start_script(struct program *program)
 {
-    struct setting *setting = arg;
+    char message[LOAD_MESSAGE_MAX];
+    int status = load_start(&program->options, program->script, message);
 
-    return options_set(setting->options, name, value, OPTION_SCRIPT,
-                       &setting->error) == OPTIONS_OK;
-}
-
-/* What the script's table says, where nobody stronger has spoken. */
-static int read_settings(struct program *program)
-{
-    struct setting setting = { .options = &program->options };
-
-    setting.error.message[0] = '\0';
-    if (script_each_setting(program->script, set_option, &setting))
-        return EX_OK;
-    if (setting.error.message[0] == '\0')
-        return EX_CONFIG; /* it was told already */
-    return fail(setting.error.exit_code, "%s: %s", program->options.script,
-                setting.error.message);
+    return status == EX_OK ? EX_OK : fail(status, "%s", message);
 }
 
 /* --- the sockets ---------------------------------------------------------- */
@@ -248,8 +208,15 @@ static void hold_stop_signals(void)
 static int serve(struct program *program)
 {
     const struct options *options = &program->options;
-    struct script *script = program->script;
-    double grace = options->grace;
+    struct worker_config config = {
+        .options = options,
+        .script = program->script,
+        .listening = &program->listening,
+        .peers = &program->peers,
+        .who = { .id = 1, .count = 1, .generation = 1 },
+        .argc = program->argc,
+        .argv = program->argv,
+    };
     int status = read_peers(program);
 
     hold_stop_signals();
@@ -263,19 +230,18 @@ static int serve(struct program *program)
                         options->pid, strerror(errno));
         program->has_pid_file = true;
     }
-    if (program->is_spawned &&
-        options_source(options, "grace") == OPTION_DEFAULT)
-        grace = spawned_grace;
+    status = start_script(program);
+    if (status != EX_OK)
+        return status;
+    config.is_spawned = program->is_spawned;
     program->script = NULL; /* the worker's */
-    return worker_run(options, script, &program->listening, &program->peers,
-                      grace, program->is_spawned);
+    return worker_run(&config);
 }
 
-static int run(struct program *program, int argc, char **argv)
+static int run(struct program *program)
 {
-    struct script_config config;
     const struct options *options = &program->options;
-    int status = read_options(program, argc, argv);
+    int status = read_options(program, program->argc, program->argv);
 
     if (status != EX_OK)
         return status;
@@ -296,9 +262,7 @@ static int run(struct program *program, int argc, char **argv)
                     strerror(errno));
     status = open_log(options);
     if (status == EX_OK)
-        status = load_script(program, &config);
-    if (status == EX_OK)
-        status = read_settings(program);
+        status = load(program);
     if (status == EX_OK)
         status = open_log(options); /* the script may have named another */
     if (status != EX_OK)
@@ -321,14 +285,14 @@ static void ignore(int signo)
 
 int main(int argc, char **argv)
 {
-    struct program program = { .script = NULL };
+    struct program program = { .argc = argc, .argv = argv };
     int status;
 
     if (fds_open_missing() == -1 || fds_cloexec_above(2) == -1)
         return EX_OSERR; /* there may be nowhere to say so */
     fds_raise_limit(); /* as far as it goes; the worker says what is missing */
     signal(SIGPIPE, ignore); /* not SIG_IGN, which programs inherit */
-    status = run(&program, argc, argv);
+    status = run(&program);
     script_del(program.script);
     listen_close(&program.listening);
     if (program.has_pid_file)

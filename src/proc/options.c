@@ -304,6 +304,60 @@ enum option_source options_source(const struct options *options,
                         : options->sources[options_source_index(spec)];
 }
 
+static bool texts_differ(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a != b : strcmp(a, b) != 0;
+}
+
+static bool lists_differ(const struct string_list *a,
+                         const struct string_list *b)
+{
+    if (a->count != b->count)
+        return true;
+    for (size_t i = 0; i < a->count; i++)
+        if (strcmp(a->items[i], b->items[i]) != 0)
+            return true;
+    return false;
+}
+
+bool options_differ(const struct options *a, const struct options *b,
+                    const char *name)
+{
+    const struct option_spec *spec = options_find(name);
+    const void *of_a, *of_b;
+
+    if (spec == NULL)
+        return false;
+    of_a = (const char *)a + spec->offset;
+    of_b = (const char *)b + spec->offset;
+    switch (spec->kind) {
+    case KIND_TEXT:
+    case KIND_VERSION:
+        return texts_differ(*(char *const *)of_a, *(char *const *)of_b);
+    case KIND_LIST:
+    case KIND_CHUNK:
+    case KIND_LISTEN:
+    case KIND_PORT:
+        return lists_differ(of_a, of_b);
+    case KIND_FLAG:
+    case KIND_SWITCH:
+        return *(const bool *)of_a != *(const bool *)of_b;
+    case KIND_LEVEL:
+        return *(const int *)of_a != *(const int *)of_b;
+    case KIND_SIZE:
+        return *(const size_t *)of_a != *(const size_t *)of_b;
+    case KIND_SPOOL:
+        return *(const uint64_t *)of_a != *(const uint64_t *)of_b;
+    case KIND_COUNT:
+    case KIND_WORKERS:
+        return *(const unsigned *)of_a != *(const unsigned *)of_b;
+    case KIND_TIME:
+        break;
+    }
+    return *(const double *)of_a < *(const double *)of_b ||
+           *(const double *)of_a > *(const double *)of_b;
+}
+
 enum options_status options_init(struct options *options,
                                  struct option_error *error)
 {

@@ -58,6 +58,7 @@ struct options {
     int nargs;
 
     unsigned workers;
+    double load_timeout; /* seconds; 0: never */
     char *chdir;
 
     size_t max_body; /* bytes; 0: no limit of ours */
@@ -111,8 +112,8 @@ options_parse_environment(struct options *options, char **environment,
  * then dropped.  When the status is not OPTIONS_OK nothing has changed.
  *
  * OPTION_SCRIPT cannot set what is needed before the script is loaded (eval,
- * include, lua-compat, chdir), and only OPTION_COMMAND_LINE can set check,
- * help, version and print-config: OPTIONS_BAD. */
+ * include, lua-compat, chdir, load-timeout), and only OPTION_COMMAND_LINE can
+ * set check, help, version and print-config: OPTIONS_BAD. */
 enum options_status options_set(struct options *options, const char *name,
                                 const char *value, enum option_source source,
                                 struct option_error *error);
@@ -121,6 +122,11 @@ enum options_status options_set(struct options *options, const char *name,
  * option.  port and listen are one setting. */
 enum option_source options_source(const struct options *options,
                                   const char *name);
+
+/* Has an option another value in a than in b?  Not if there is no such
+ * option. */
+bool options_differ(const struct options *a, const struct options *b,
+                    const char *name);
 
 /* The text of --help, at most 80 columns wide. */
 void options_print_help(FILE *out);

@@ -1,10 +1,13 @@
 /* worker.c -- see worker.h for the contract.
  *
+ *     starting -- on_worker has ended --> serving
  *     serving -- TERM, INT, QUIT --> draining -- all ended --> stopped
  *                                       | grace is over: tasks are cancelled
  *                                       | a second TERM or INT (from a
  *                                       | web server that spawned us: INT)
  *                                       `--> stopped at once
+ *
+ * HUP makes another generation the current one; those before it end beside it.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -15,9 +18,12 @@
 #include "io/accept.h"
 #include "io/conn.h"
 #include "io/loop_ev.h"
+#include "proc/generation.h"
+#include "proc/reload.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sysexits.h>
@@ -25,33 +31,59 @@
 /* What is given to cancelled tasks to close what they have open. */
 static const double last_seconds = 1;
 
+/* mod_fcgid kills what has not ended 8 s after SIGTERM; cancelled handlers
+ * need one of them. */
+static const double spawned_grace = 6;
+
 enum { SIGNALS = 8 };
 
 struct worker {
-    const struct options *options;
-    struct script *script;
-    struct listen_set *listening;
-    double grace;
-    bool is_spawned;
+    const struct worker_config *config;
+    struct generation *current;
+    struct list retired; /* generations before it */
+    struct reload reload;
     struct loop *loop;
     struct service service;
     struct conns *conns;
     struct acceptors *acceptors;
     struct ev_signal signals[SIGNALS];
     struct ev_timer patience;
+    int status;     /* to exit with */
     bool draining;  /* accepts no more */
-    bool retired;   /* the worker's own tasks were told to end */
     bool cancelled; /* grace is over */
     bool stopped;   /* ends at once */
 };
 
+static double grace_of(const struct worker *worker)
+{
+    const struct options *options = worker->current->options;
+
+    return worker->config->is_spawned &&
+                   options_source(options, "grace") == OPTION_DEFAULT
+               ? spawned_grace
+               : options->grace;
+}
+
+static void cancel_all(struct worker *worker)
+{
+    for (struct list *link = worker->retired.next; link != &worker->retired;
+         link = link->next)
+        script_cancel_all(list_entry(link, struct generation, link)->script,
+                          "stop");
+    script_cancel_all(worker->current->script, "stop");
+}
+
 static void drain(struct worker *worker)
 {
     worker->draining = true;
-    acceptors_stop(worker->acceptors);
-    listen_close(worker->listening);
+    reload_stop(&worker->reload);
+    if (worker->acceptors != NULL)
+        acceptors_stop(worker->acceptors);
+    else
+        cancel_all(worker); /* nothing will be served: on_worker may end */
+    listen_close(worker->config->listening);
     conns_drain(worker->conns);
-    ev_timer_set(&worker->patience, worker->grace, 0);
+    ev_timer_set(&worker->patience, grace_of(worker), 0);
     ev_timer_start(worker->loop->ev, &worker->patience);
 }
 
@@ -66,7 +98,7 @@ static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
                   "SIG%s: stopping, %u requests are under way",
                   sigabbrev_np(watcher->signum), worker->service.active);
         drain(worker);
-    } else if (watcher->signum == SIGTERM && worker->is_spawned) {
+    } else if (watcher->signum == SIGTERM && worker->config->is_spawned) {
         /* mod_fcgid repeats itself a second later, without haste. */
         log_write(LOG_LEVEL_NOTICE,
                   "SIGTERM again: %u requests are still under way",
@@ -82,12 +114,23 @@ static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
 static void on_reopen(struct ev_loop *ev, struct ev_signal *watcher, int events)
 {
     struct worker *worker = watcher->data;
+    const char *log = worker->current->options->log;
 
     (void)ev;
     (void)events;
-    if (log_open(worker->options->log) == -1)
-        log_write(LOG_LEVEL_ERROR, "cannot reopen the log %s: %s",
-                  worker->options->log, strerror(errno));
+    if (log_open(log) == -1)
+        log_write(LOG_LEVEL_ERROR, "cannot reopen the log %s: %s", log,
+                  strerror(errno));
+}
+
+static void on_reload(struct ev_loop *ev, struct ev_signal *watcher, int events)
+{
+    struct worker *worker = watcher->data;
+
+    (void)ev;
+    (void)events;
+    if (!worker->draining && worker->config->argv != NULL)
+        reload_ask(&worker->reload);
 }
 
 static void on_unused(struct ev_loop *ev, struct ev_signal *watcher, int events)
@@ -112,7 +155,7 @@ static void on_patience(struct ev_loop *ev, struct ev_timer *watcher,
     log_write(LOG_LEVEL_WARN, "--grace is over: %u requests are cancelled",
               worker->service.active);
     worker->cancelled = true;
-    script_cancel_all(worker->script, "stop");
+    cancel_all(worker);
     ev_timer_set(watcher, last_seconds, 0);
     ev_timer_start(ev, watcher);
 }
@@ -126,7 +169,7 @@ static void watch_signals(struct worker *worker)
         void (*fn)(struct ev_loop *ev, struct ev_signal *watcher, int events);
     } table[SIGNALS] = {
         { SIGTERM, on_stop },   { SIGINT, on_stop },    { SIGQUIT, on_stop },
-        { SIGUSR1, on_reopen }, { SIGHUP, on_unused },  { SIGUSR2, on_unused },
+        { SIGUSR1, on_reopen }, { SIGHUP, on_reload },  { SIGUSR2, on_unused },
         { SIGTTIN, on_unused }, { SIGTTOU, on_unused },
     };
 
@@ -162,97 +205,173 @@ static void set_limits(const struct options *options, struct limits *limits)
     limits->max_reqs = options->max_reqs;
 }
 
-static int start(struct worker *worker, const struct peers *peers)
+/* What the generation that begins to serve says of it. */
+static void apply_options(struct worker *worker, const struct options *before)
 {
-    const struct options *options = worker->options;
-    struct script_limits limits = {
-        .timeout = options->timeout,
-        .block_limit = options->block_limit,
-        .memory_limit = options->memory_limit,
-        .stderr_to_log = options->stderr_to_log,
-    };
+    const struct options *options = worker->current->options;
 
-    if (script_attach(worker->script, worker->loop, &worker->service,
-                      &limits) == -1) {
-        log_write(LOG_LEVEL_ERROR, "cannot make a timer: %s", strerror(errno));
+    set_limits(options, &worker->service.limits);
+    worker->service.tmpdir = options->tmpdir;
+    log_set_level((enum log_level)options->log_level);
+    if (options_differ(before, options, "log") && log_open(options->log) == -1)
+        log_write(LOG_LEVEL_ERROR, "cannot open the log %s: %s", options->log,
+                  strerror(errno));
+}
+
+static int start(struct worker *worker)
+{
+    if (generation_start(worker->current, worker->loop, &worker->service) ==
+        -1) {
+        log_write(LOG_LEVEL_ERROR, "cannot start the script: %s",
+                  strerror(errno));
         return EX_OSERR;
     }
     worker->conns = conns_new(worker->loop, &worker->service);
-    if (worker->conns != NULL)
-        worker->acceptors =
-            acceptors_new(worker->loop, worker->conns, worker->listening, peers,
-                          fcgi_session_open);
-    if (worker->acceptors == NULL) {
+    if (worker->conns == NULL) {
         log_write(LOG_LEVEL_ERROR, "not enough memory");
         return EX_OSERR;
     }
     return EX_OK;
 }
 
-/* Requests and what is left of them come first; then the tasks of the worker,
- * which serve them, end. */
+/* on_worker has ended. */
+static void begin_to_serve(struct worker *worker)
+{
+    const struct listen_set *listening = worker->config->listening;
+
+    worker->current->state = GENERATION_SERVING;
+    if (!worker->current->hook_went_well) {
+        log_write(LOG_LEVEL_ERROR, "on_worker failed: nothing is served");
+        worker->status = EX_CONFIG;
+        worker->stopped = true;
+        return;
+    }
+    script_serve(worker->current->script);
+    worker->acceptors = acceptors_new(worker->loop, worker->conns, listening,
+                                      worker->config->peers, fcgi_session_open);
+    if (worker->acceptors == NULL) {
+        log_write(LOG_LEVEL_ERROR, "not enough memory");
+        worker->status = EX_OSERR;
+        worker->stopped = true;
+        return;
+    }
+    for (size_t i = 0; i < listening->count; i++)
+        log_write(LOG_LEVEL_NOTICE, "listening on %s",
+                  listening->items[i].name);
+}
+
+static void take_over(struct worker *worker, struct generation *next)
+{
+    struct generation *last = worker->current;
+
+    script_serve(next->script);
+    worker->current = next;
+    apply_options(worker, last->options);
+    generation_retire(last, "reload", grace_of(worker));
+    list_append(&worker->retired, &last->link);
+}
+
+static void step_retired(struct worker *worker)
+{
+    struct list *link = worker->retired.next;
+
+    while (link != &worker->retired) {
+        struct generation *generation =
+            list_entry(link, struct generation, link);
+
+        link = link->next;
+        if (generation_step(generation)) {
+            list_remove(&generation->link);
+            generation_del(generation);
+        }
+    }
+}
+
+/* Requests and what is left of them come first; then on_exit; then the tasks of
+ * the worker, which serve them, end. */
 static bool is_done(struct worker *worker)
 {
-    unsigned own = script_worker_tasks(worker->script);
+    struct generation *current = worker->current;
 
-    if (!worker->draining || conns_count(worker->conns) > 0 ||
-        script_tasks(worker->script) > own)
+    if (!worker->draining || conns_count(worker->conns) > 0)
         return false;
-    if (own > 0 && !worker->retired) {
-        worker->retired = true;
-        script_cancel_all(worker->script, "stop");
-    }
-    return own == 0;
+    if (current->state == GENERATION_STARTING)
+        return current->hook_has_ended;
+    if (current->state == GENERATION_SERVING)
+        generation_retire(current, "stop", -1);
+    return generation_step(current) && list_is_empty(&worker->retired);
+}
+
+/* What is done between two turns. */
+static void step(struct worker *worker)
+{
+    struct generation *next;
+
+    if (worker->current->state == GENERATION_STARTING &&
+        worker->current->hook_has_ended && !worker->draining)
+        begin_to_serve(worker);
+    if (!list_is_empty(&worker->retired))
+        step_retired(worker);
+    if (worker->current->state != GENERATION_SERVING)
+        return;
+    while ((next = reload_step(&worker->reload, &worker->current->who)) != NULL)
+        take_over(worker, next);
 }
 
 static void serve(struct worker *worker)
 {
-    for (size_t i = 0; i < worker->listening->count; i++)
-        log_write(LOG_LEVEL_NOTICE, "listening on %s",
-                  worker->listening->items[i].name);
-    while (!worker->stopped) {
+    step(worker);
+    while (!worker->stopped && !is_done(worker)) {
         loop_turn(worker->loop, true);
-        if (is_done(worker))
-            break;
+        step(worker);
     }
-    log_write(LOG_LEVEL_NOTICE, "stopped");
+    if (worker->status == EX_OK)
+        log_write(LOG_LEVEL_NOTICE, "stopped");
 }
 
-int worker_run(const struct options *options, struct script *script,
-               struct listen_set *listening, const struct peers *peers,
-               double grace, bool is_spawned)
+static void end(struct worker *worker)
 {
-    struct worker worker = { .options = options,
-                             .script = script,
-                             .listening = listening,
-                             .grace = grace,
-                             .is_spawned = is_spawned };
-    struct limits limits;
-    int status;
+    reload_stop(&worker->reload);
+    acceptors_del(worker->acceptors);
+    conns_del(worker->conns);
+    while (!list_is_empty(&worker->retired))
+        generation_del(
+            list_entry(list_take(&worker->retired), struct generation, link));
+    generation_del(worker->current);
+    service_free(&worker->service);
+}
 
-    log_set_worker(1);
+int worker_run(const struct worker_config *config)
+{
+    struct worker worker = { .config = config, .status = EX_OK };
+    const struct options *options = config->options;
+    struct limits limits;
+
+    log_set_worker(config->who.id);
     check_descriptors(options);
+    list_init(&worker.retired);
     worker.loop = loop_new();
-    if (worker.loop == NULL) {
+    worker.current = generation_new(options, config->script, &config->who);
+    if (worker.loop == NULL || worker.current == NULL) {
         log_write(LOG_LEVEL_ERROR, "cannot make an event loop: %s",
                   strerror(errno));
-        script_del(script);
+        script_del(config->script);
+        free(worker.current);
+        loop_del(worker.loop);
         return EX_OSERR;
     }
     set_limits(options, &limits);
     service_init(&worker.service, &limits, loop_clock(worker.loop),
                  options->tmpdir, fcgi_stream_size());
+    reload_init(&worker.reload, worker.loop, worker.loop->ev, &worker.service,
+                config->argc, config->argv, options);
     ev_timer_init(&worker.patience, on_patience, 0, 0);
     worker.patience.data = &worker;
     watch_signals(&worker);
-    status = start(&worker, peers);
-    if (status == EX_OK)
+    worker.status = start(&worker);
+    if (worker.status == EX_OK)
         serve(&worker);
-
-    acceptors_del(worker.acceptors);
-    conns_del(worker.conns);
-    script_del(script);
-    service_free(&worker.service);
+    end(&worker);
     loop_del(worker.loop);
-    return status;
+    return worker.status;
 }

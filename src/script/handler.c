@@ -25,7 +25,8 @@ enum { AT_TASK = 1, AT_REQUEST, AT_MESSAGES };
 static void complain(struct service *service, struct request *req,
                      const char *what)
 {
-    struct script *script = service->owner;
+    const struct task *task = req->handler;
+    struct script *script = task != NULL ? task->script : service->owner;
     char line[512];
     int n = snprintf(line, sizeof(line), "%s: %s", script->name, what);
 
@@ -279,8 +280,13 @@ static bool serves(struct service *service, enum request_role role)
 static void ready(struct service *service, struct request *req)
 {
     struct script *script = service->owner;
-    struct task *task = task_new(script, &handler_kind, req);
+    struct task *task;
 
+    if (!serves(service, req->role)) { /* a former script did when it began */
+        req->exchange->ops->finish(req->exchange, 0, EXCHANGE_UNKNOWN_ROLE);
+        return;
+    }
+    task = task_new(script, &handler_kind, req);
     if (task == NULL) {
         response_fail(req, 503);
         return;
@@ -293,11 +299,13 @@ static void ready(struct service *service, struct request *req)
 
 static void aborted(struct service *service, struct request *req)
 {
-    struct script *script = service->owner;
     struct task *task = req->handler;
+    struct script *script;
 
+    (void)service;
     if (task == NULL)
         return;
+    script = task->script; /* it may serve no more */
     while (task->abort_hooks != NULL) {
         struct abort_hook *hook = task->abort_hooks;
 

@@ -255,6 +255,7 @@ struct task *task_new(struct script *script, const struct task_kind *kind,
     task->function = LUA_NOREF;
     task->abort_hooks = NULL;
     task->handle = NULL;
+    task->hook_run = NULL;
     task->undo = NULL;
     task->timer.loop = task->deadline.loop = NULL; /* they do not run */
     task->is_woken = task->is_interrupted = false;

@@ -67,6 +67,8 @@ struct task {
     struct abort_hook *abort_hooks;
     struct lua_request *handle; /* on the handler's stack; or NULL */
 
+    struct hook_run *hook_run; /* of on_worker and on_exit; or NULL */
+
     /* The wait under way. */
     void (*undo)(struct task *task); /* takes back what was registered */
     lua_KFunction k;

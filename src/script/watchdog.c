@@ -25,10 +25,19 @@ static void raise_hook(lua_State *L, lua_Debug *ar)
         lua_sethook(L, NULL, 0, 0); /* left over in a coroutine of the script */
         return;
     }
-    luaL_error(L,
-               "stopped: it ran for more than %f s without a pause "
-               "(--block-limit)",
-               watchdog->limit);
+    luaL_where(L, 0); /* a hook has no level of its own */
+    if (watchdog->is_loading)
+        lua_pushfstring(L,
+                        "stopped: loading took more than %f s "
+                        "(--load-timeout)",
+                        watchdog->limit);
+    else
+        lua_pushfstring(L,
+                        "stopped: it ran for more than %f s without a pause "
+                        "(--block-limit)",
+                        watchdog->limit);
+    lua_concat(L, 2);
+    lua_error(L);
 }
 
 static void set_timer(struct watchdog *watchdog, double seconds)
@@ -42,14 +51,20 @@ static void set_timer(struct watchdog *watchdog, double seconds)
     timer_settime(watchdog->timer, 0, &spec, NULL);
 }
 
-static void give_up(void)
+static void give_up(const struct watchdog *watchdog)
 {
+    static const char loading[] =
+        "fcgi-lua: C code called by the script did not return within "
+        "--load-timeout: the process ends\n";
     static const char line[] =
         "fcgi-lua: C code called by the script did not return within twice "
         "--block-limit: the process ends\n";
 
-    log_last_words(line, sizeof(line) - 1);
-    _exit(EX_SOFTWARE);
+    if (watchdog->is_loading)
+        log_last_words(loading, sizeof(loading) - 1);
+    else
+        log_last_words(line, sizeof(line) - 1);
+    _exit(watchdog->is_loading ? EX_CONFIG : EX_SOFTWARE);
 }
 
 /* The one thing that runs in a signal handler. */
@@ -73,8 +88,9 @@ static void on_tick(int signo, siginfo_t *info, void *context)
         }
     } else {
         watchdog->ticks++;
-        if (watchdog->ticks >= 2 * TICKS_PER_LIMIT)
-            give_up();
+        if (watchdog->ticks >=
+            (watchdog->is_loading ? TICKS_PER_LIMIT + 1 : 2 * TICKS_PER_LIMIT))
+            give_up(watchdog);
         if (watchdog->ticks >= TICKS_PER_LIMIT) {
             watchdog->is_raising = 1;
             for (struct frame *frame = watchdog->frames; frame != NULL;
@@ -106,6 +122,14 @@ int watchdog_init(struct watchdog *watchdog, double limit)
         return -1;
     watchdog->has_timer = true;
     return 0;
+}
+
+int watchdog_init_loading(struct watchdog *watchdog, double limit)
+{
+    int result = watchdog_init(watchdog, limit);
+
+    watchdog->is_loading = true;
+    return result;
 }
 
 void watchdog_free(struct watchdog *watchdog)

@@ -7,7 +7,8 @@
  * pattern match, say) nothing can be saved: after twice the limit the process
  * writes a line and exits.
  *
- * The timer stands still while no Lua runs.
+ * The timer stands still while no Lua runs.  A script that is being loaded has
+ * a watchdog, too, which is less patient with C code: nobody is served yet.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -27,7 +28,8 @@ struct frame {
 };
 
 struct watchdog {
-    double limit; /* seconds; 0: off */
+    double limit;    /* seconds; 0: off */
+    bool is_loading; /* the limit is that of loading */
     timer_t timer;
     bool has_timer;
     struct frame *volatile frames;  /* innermost first; NULL: no Lua runs */
@@ -40,6 +42,10 @@ struct watchdog {
 
 /* Prepares a watchdog; limit 0 means never.  Returns 0, or -1 with errno. */
 int watchdog_init(struct watchdog *watchdog, double limit);
+
+/* The same for loading a script. */
+int watchdog_init_loading(struct watchdog *watchdog, double limit);
+
 void watchdog_free(struct watchdog *watchdog);
 
 /* Starts the timer, which watchdog_enter found standing still. */
