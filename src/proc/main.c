@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "io/fds.h"
 #include "io/peers.h"
+#include "proc/held.h"
 #include "proc/load.h"
 #include "proc/options.h"
 #include "proc/pidfile.h"
@@ -190,19 +191,6 @@ static int read_peers(struct program *program)
                 (int)junk.len, junk.data);
 }
 
-/* A stop that comes while the sockets are being opened waits until the worker
- * can hear it, which unblocks the signals: else the socket files would stay. */
-static void hold_stop_signals(void)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGQUIT);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-}
-
 /* --- from start to end ---------------------------------------------------- */
 
 static int serve(struct program *program)
@@ -219,7 +207,7 @@ static int serve(struct program *program)
     };
     int status = read_peers(program);
 
-    hold_stop_signals();
+    held_begin(); /* until the worker: else the socket files would stay */
     if (status == EX_OK)
         status = open_sockets(program);
     if (status != EX_OK)

@@ -19,6 +19,7 @@
 #include "io/conn.h"
 #include "io/loop_ev.h"
 #include "proc/generation.h"
+#include "proc/held.h"
 #include "proc/reload.h"
 
 #include <errno.h>
@@ -162,8 +163,6 @@ static void on_patience(struct ev_loop *ev, struct ev_timer *watcher,
 
 static void watch_signals(struct worker *worker)
 {
-    sigset_t heard;
-
     static const struct {
         int signo;
         void (*fn)(struct ev_loop *ev, struct ev_signal *watcher, int events);
@@ -173,14 +172,12 @@ static void watch_signals(struct worker *worker)
         { SIGTTIN, on_unused }, { SIGTTOU, on_unused },
     };
 
-    sigemptyset(&heard);
     for (int i = 0; i < SIGNALS; i++) {
         ev_signal_init(&worker->signals[i], table[i].fn, table[i].signo);
         worker->signals[i].data = worker;
         ev_signal_start(worker->loop->ev, &worker->signals[i]);
-        sigaddset(&heard, table[i].signo);
     }
-    sigprocmask(SIG_UNBLOCK, &heard, NULL); /* main held the stop signals */
+    held_end();
 }
 
 /* A connection needs a descriptor, and may need one for its body. */

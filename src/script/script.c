@@ -336,7 +336,7 @@ static enum script_status run_script(struct script *script, char *error)
         return status;
     lua_pushcfunction(L, find_hooks);
     lua_insert(L, -2);
-    if (lua_pcall(L, 1, 0, 0) == LUA_OK)
+    if (call_watched(script, 1, 0, 0) == LUA_OK) /* it may have metamethods */
         return SCRIPT_OK;
     copy_error(L, error);
     return SCRIPT_FAILED;
