@@ -701,6 +701,69 @@ static void a_list_survives_running_out_of_memory(void **state)
     }
 }
 
+/* --- comparing ------------------------------------------------------------ */
+
+/* Does the option differ from its default once it has that value? */
+static bool differs(const char *name, const char *value)
+{
+    struct options other;
+    bool differs;
+
+    assert_int_equal(options_init(&other, &error), OPTIONS_OK);
+    assert_false(options_differ(&options, &other, name));
+    assert_int_equal(
+        options_set(&other, name, value, OPTION_COMMAND_LINE, &error),
+        OPTIONS_OK);
+    differs = options_differ(&options, &other, name);
+    assert_int_equal(options_differ(&other, &options, name), differs);
+    assert_false(options_differ(&other, &other, name));
+    options_free(&other);
+    return differs;
+}
+
+static void options_of_each_kind_are_compared(void **state)
+{
+    (void)state;
+    assert_true(differs("listen", ":9000"));
+    assert_true(differs("port", "9000"));
+    assert_true(differs("pid", "/run/pid"));
+    assert_true(differs("log", "/log"));
+    assert_false(differs("log", "-"));
+    assert_true(differs("lua-compat", "5.1"));
+    assert_true(differs("eval", "x = 1"));
+    assert_true(differs("include", "/lua"));
+    assert_true(differs("check", ""));
+    assert_true(differs("stderr", "log"));
+    assert_false(differs("stderr", "fcgi"));
+    assert_true(differs("log_level", "debug"));
+    assert_true(differs("max-body", "1k"));
+    assert_true(differs("max-spool", "1k"));
+    assert_false(differs("max-spool", "1G"));
+    assert_true(differs("max-conns", "1"));
+    assert_false(differs("workers", "1"));
+    assert_true(differs("grace", "29.5"));
+    assert_false(differs("grace", "30"));
+    assert_false(options_differ(&options, &options, "nonsense"));
+}
+
+static void lists_are_compared_item_by_item(void **state)
+{
+    struct options other;
+
+    (void)state;
+    assert_int_equal(options_init(&other, &error), OPTIONS_OK);
+    assert_int_equal(set("listen", ":1"), OPTIONS_OK);
+    assert_int_equal(options_set(&other, "listen", ":1", OPTION_SCRIPT, &error),
+                     OPTIONS_OK);
+    assert_false(options_differ(&options, &other, "listen"));
+    assert_int_equal(set("listen", ":2"), OPTIONS_OK);
+    assert_true(options_differ(&options, &other, "listen"));
+    assert_int_equal(options_set(&other, "listen", ":3", OPTION_SCRIPT, &error),
+                     OPTIONS_OK);
+    assert_true(options_differ(&options, &other, "listen"));
+    options_free(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -771,6 +834,10 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_list_survives_running_out_of_memory,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(options_of_each_kind_are_compared,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lists_are_compared_item_by_item, set_up,
+                                        tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -454,6 +454,63 @@ static void signals_for_later_end_nothing(void **state)
     assert_answered("answer to /a");
 }
 
+/* Another script. */
+static void become(const char *name)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text),
+             "function on_worker(id) print('%s begins as', id) end\n"
+             "function on_exit(_, why) print('%s ends:', why) end\n"
+             "function on_request() return 200, nil, '%s' end",
+             name, name, name);
+    write_file(script_path, text);
+}
+
+static void hup_changes_the_script_under_a_kept_connection(void **state)
+{
+    (void)state;
+    start(30);
+    ask("a", true);
+    assert_answered("answer to /a");
+    become("second");
+    tell(SIGHUP);
+    until_logged("generation 2 serves");
+    ask("a", true);
+    assert_answered("second");
+    write_file(script_path, "no Lua");
+    tell(SIGHUP);
+    until_logged("not reloaded, generation 2 serves on: ");
+    ask("a", true);
+    assert_answered("second");
+    become("third");
+    tell(SIGHUP);
+    until_logged("second ends:\treload");
+    ask("a", true);
+    assert_answered("third");
+    tell(SIGTERM);
+    assert_hung_up();
+    assert_int_equal(exit_code(), EX_OK);
+    until_logged("third ends:\tstop");
+}
+
+static void a_request_ends_with_its_own_script(void **state)
+{
+    (void)state;
+    start(30);
+    ask("reads", true);
+    until_logged("got /reads");
+    become("second");
+    tell(SIGHUP);
+    until_logged("generation 2 serves");
+    tell(SIGTERM);
+    until_logged("1 requests are under way");
+    end_body();
+    assert_answered("answer to /reads");
+    assert_int_equal(exit_code(), EX_OK);
+    until_logged("second ends:\tstop");
+}
+
 static void a_client_that_hangs_up_is_no_trouble(void **state)
 {
     (void)state;
@@ -485,6 +542,8 @@ int main(void)
         WORKER_TEST(the_log_is_opened_again),
         WORKER_TEST(signals_for_later_end_nothing),
         WORKER_TEST(a_client_that_hangs_up_is_no_trouble),
+        WORKER_TEST(hup_changes_the_script_under_a_kept_connection),
+        WORKER_TEST(a_request_ends_with_its_own_script),
     };
 
     return cmocka_run_group_tests_name("proc/worker", tests, NULL, NULL);

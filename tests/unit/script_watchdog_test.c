@@ -234,6 +234,81 @@ static void two_scripts_have_two_watchdogs(void **state)
     assert_was_stopped();
 }
 
+static void each_of_two_scripts_is_stopped(void **state)
+{
+    static const char loop[] = "function on_request(req) while true do end end";
+    struct script *first;
+
+    (void)state;
+    open_with_limit(0.08, loop);
+    first = rig.script;
+    open_with_limit(0.08, loop);
+    for (int i = 0; i < 2; i++) {
+        rig_forget_log();
+        script_serve(first);
+        rig_start(&request);
+        while (script_tasks(first) > 0)
+            loop_turn(rig.loop, true);
+        assert_was_stopped();
+        rig_forget_log();
+        script_serve(rig.script);
+        rig_serve(&request);
+        assert_was_stopped();
+    }
+    script_del(first);
+}
+
+static void loading_is_stopped_too(void **state)
+{
+    (void)state;
+    rig.config.load_timeout = 0.08;
+    assert_int_equal(rig_load("local function f() while true do end end\n"
+                              "while true do pcall(f) end"),
+                     SCRIPT_FAILED);
+    assert_contains(rig.error, "app.lua:2: stopped: loading took more than "
+                               "0.08 s (--load-timeout)\nstack traceback:");
+    assert_int_equal(rig_load("coroutine.wrap(function()\n"
+                              "  while true do end end)()"),
+                     SCRIPT_FAILED);
+    assert_contains(rig.error, "app.lua:2: stopped: loading took more");
+}
+
+static void a_script_that_loads_in_time_is_not_stopped_later(void **state)
+{
+    (void)state;
+    rig.config.load_timeout = 0.05;
+    open_with_limit(0, "local fcgi = require 'fcgi'\n"
+                       "function on_request(req)\n"
+                       "  local t = fcgi.now() + 0.1\n"
+                       "  while fcgi.now() < t do end\n"
+                       "  return 200, nil, 'good'\n"
+                       "end");
+    assert_false(rig.script->watchdog.has_timer);
+    rig_serve(&request);
+    assert_string_equal(request.body.data, "good");
+}
+
+static void c_code_that_hangs_while_loading_ends_the_process(void **state)
+{
+    pid_t child;
+    int status = 0;
+
+    (void)state;
+    child = fork();
+    assert_int_not_equal(child, -1);
+    if (child == 0) {
+        alarm(60);
+        rig.config.load_timeout = 0.05;
+        rig_load("local s = ('a'):rep(40)\n"
+                 "return s:find(('a-'):rep(40) .. 'b')");
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), EX_CONFIG);
+    rig_assert_logged("did not return within --load-timeout");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +325,10 @@ int main(void)
         SCRIPT_TEST(a_coroutine_left_with_the_hook_is_used_on),
         SCRIPT_TEST(c_code_that_never_returns_ends_the_process),
         SCRIPT_TEST(two_scripts_have_two_watchdogs),
+        SCRIPT_TEST(each_of_two_scripts_is_stopped),
+        SCRIPT_TEST(loading_is_stopped_too),
+        SCRIPT_TEST(a_script_that_loads_in_time_is_not_stopped_later),
+        SCRIPT_TEST(c_code_that_hangs_while_loading_ends_the_process),
     };
 
     return cmocka_run_group_tests_name("script/watchdog", tests, NULL, NULL);
