@@ -63,6 +63,9 @@ int listen_from_systemd(struct listen_set *set, struct listen_error *error);
  * socket; or -1 as listen_open. */
 int listen_from_stdin(struct listen_set *set, struct listen_error *error);
 
+/* A line of the log for each. */
+void listen_log(const struct listen_set *set);
+
 /* Closes all sockets and empties the set.  The file of a unix socket goes too
  * if this process made it and nobody has replaced it.  errno survives. */
 void listen_close(struct listen_set *set);

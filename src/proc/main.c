@@ -11,7 +11,9 @@
 #include "proc/held.h"
 #include "proc/load.h"
 #include "proc/options.h"
+#include "proc/generation.h"
 #include "proc/pidfile.h"
+#include "proc/supervisor.h"
 #include "proc/worker.h"
 #include "script/script.h"
 #include "version.h"
@@ -35,6 +37,7 @@ struct program {
     char **argv;
     struct script_config config;
     struct script *script;
+    struct script *template; /* a supervisor's: its processes run it */
     struct listen_set listening;
     struct peers peers;
     bool is_spawned; /* fd 0 is the listening socket */
@@ -193,6 +196,38 @@ static int read_peers(struct program *program)
 
 /* --- from start to end ---------------------------------------------------- */
 
+/* In a process that is to be a template: the settings are read again, too. */
+static struct script *load_again(void *arg, struct service_setup *setup,
+                                 char *message)
+{
+    struct program *program = arg;
+    struct generation *next = NULL;
+    const struct script_worker who = { .generation = 0 };
+
+    if (generation_load(&next, program->argc, program->argv, &who, message) !=
+        EX_OK)
+        return NULL;
+    setup->options = next->options;
+    return next->script; /* the process ends before the rest is freed */
+}
+
+static int supervise(struct program *program)
+{
+    struct service_setup setup = { .options = &program->options,
+                                   .listening = &program->listening,
+                                   .peers = &program->peers,
+                                   .board = board_new() };
+    int status;
+
+    if (setup.board == NULL)
+        return fail(EX_OSERR, "out of memory");
+    program->template = program->script;
+    program->script = NULL; /* its finalizers are its processes' to run */
+    status = supervisor_run(&setup, program->template, load_again, program);
+    board_del(setup.board);
+    return status;
+}
+
 static int serve(struct program *program)
 {
     const struct options *options = &program->options;
@@ -218,6 +253,8 @@ static int serve(struct program *program)
                         options->pid, strerror(errno));
         program->has_pid_file = true;
     }
+    if (options->workers > 1)
+        return supervise(program);
     status = start_script(program);
     if (status != EX_OK)
         return status;
@@ -273,8 +310,11 @@ static void ignore(int signo)
 
 int main(int argc, char **argv)
 {
-    struct program program = { .argc = argc, .argv = argv };
+    static struct program program; /* a supervisor never frees its script */
     int status;
+
+    program.argc = argc;
+    program.argv = argv;
 
     if (fds_open_missing() == -1 || fds_cloexec_above(2) == -1)
         return EX_OSERR; /* there may be nowhere to say so */

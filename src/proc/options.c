@@ -11,9 +11,20 @@
 #include "proc/options_value.h"
 
 #include <stdarg.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+
+/* That this process may run on; one at least. */
+static unsigned count_cpus(void)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) == -1 || CPU_COUNT(&set) < 1)
+        return 1;
+    return (unsigned)CPU_COUNT(&set);
+}
 
 /* A checked value: what its kind needs of these. */
 struct value {
@@ -137,9 +148,12 @@ static const char *check_value(const struct option_spec *spec, const char *text,
         malformed = "is not a number";
         break;
     case KIND_WORKERS:
-        if (value_count(text, 1, 1, &value->number) != VALUE_OK)
-            return "is not possible: this version runs 1 worker process";
-        return NULL;
+        value->number = count_cpus();
+        if (strcmp(text, "auto") == 0)
+            return NULL;
+        status = value_count(text, spec->min, spec->max, &value->number);
+        malformed = "is neither a number nor auto";
+        break;
     case KIND_TIME:
         status = value_time(text, (double)spec->max, &value->seconds);
         malformed = "is not a time (try 0.5, 500ms, 2m)";

@@ -10,6 +10,7 @@
 
 enum {
     TIME_MAX = 365 * 24 * 3600, /* more is a slip; every timer can hold it */
+    WORKERS_MAX = 512,          /* the old and the new ones at a reload: 1024 */
     COUNT_MAX = 1000000,        /* as many files a process can usually open */
     PARAMS_MAX = 1 << 30        /* a small multiple of it cannot overflow */
 };
@@ -37,8 +38,10 @@ const struct option_spec options_table[] = {
       .group = GROUP_PROCESSES,
       .offset = offsetof(struct options, workers),
       .fallback = "1",
-      .argument = "N",
-      .help = "worker processes; this version runs one" },
+      .min = 1,
+      .max = WORKERS_MAX,
+      .argument = "N|auto",
+      .help = "worker processes; auto: one per CPU" },
     { .name = "load-timeout",
       .kind = KIND_TIME,
       .reach = REACH_BEFORE_SCRIPT,

@@ -7,6 +7,9 @@
  *                                       | web server that spawned us: INT)
  *                                       `--> stopped at once
  *
+ * A worker of a supervisor is told to drain over its link, hands over its kept
+ * connections there, and drains by itself when the link ends.
+ *
  * HUP makes another generation the current one; those before it end beside it.
  *
  * SPDX-License-Identifier: MIT
@@ -20,6 +23,7 @@
 #include "io/loop_ev.h"
 #include "proc/generation.h"
 #include "proc/held.h"
+#include "proc/link.h"
 #include "proc/reload.h"
 
 #include <errno.h>
@@ -28,6 +32,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 /* What is given to cancelled tasks to close what they have open. */
 static const double last_seconds = 1;
@@ -49,10 +54,14 @@ struct worker {
     struct acceptors *acceptors;
     struct ev_signal signals[SIGNALS];
     struct ev_timer patience;
-    int status;     /* to exit with */
-    bool draining;  /* accepts no more */
-    bool cancelled; /* grace is over */
-    bool stopped;   /* ends at once */
+    struct ev_io link;
+    struct ev_check turn_begins;
+    struct ev_prepare turn_ends;
+    const char *reason; /* why it drains */
+    int status;         /* to exit with */
+    bool draining;      /* accepts no more */
+    bool cancelled;     /* grace is over */
+    bool stopped;       /* ends at once */
 };
 
 static double grace_of(const struct worker *worker)
@@ -74,9 +83,27 @@ static void cancel_all(struct worker *worker)
     script_cancel_all(worker->current->script, "stop");
 }
 
-static void drain(struct worker *worker)
+/* A kept connection between two requests, with what the peer has sent and
+ * nobody has read, goes to another worker; false: it is closed. */
+static bool hand_over(void *arg, int fd)
 {
+    const struct worker *worker = arg;
+    const struct link_message message = { .kind = LINK_HANDOVER };
+
+    return link_send(worker->config->place->link, &message, fd) == 0;
+}
+
+static void drain(struct worker *worker, const char *reason)
+{
+    const struct worker_place *place = worker->config->place;
+
     worker->draining = true;
+    worker->reason = reason;
+    if (place != NULL)
+        place->slot->accepts = false;
+    if (place != NULL && strcmp(reason, "stop") != 0 &&
+        strcmp(reason, "orphan") != 0)
+        conns_on_idle(worker->conns, hand_over, worker);
     reload_stop(&worker->reload);
     if (worker->acceptors != NULL)
         acceptors_stop(worker->acceptors);
@@ -98,7 +125,7 @@ static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
         log_write(LOG_LEVEL_NOTICE,
                   "SIG%s: stopping, %u requests are under way",
                   sigabbrev_np(watcher->signum), worker->service.active);
-        drain(worker);
+        drain(worker, "stop");
     } else if (watcher->signum == SIGTERM && worker->config->is_spawned) {
         /* mod_fcgid repeats itself a second later, without haste. */
         log_write(LOG_LEVEL_NOTICE,
@@ -133,6 +160,135 @@ static void on_reload(struct ev_loop *ev, struct ev_signal *watcher, int events)
     if (!worker->draining && worker->config->argv != NULL)
         reload_ask(&worker->reload);
 }
+
+/* --- the supervisor's wishes ---------------------------------------------- */
+
+/* Reasons that reach on_exit; what else is said counts as a stop. */
+static const char *known_reason(const char *text)
+{
+    static const char *const reasons[] = { "reload", "max-requests",
+                                           "max-memory", "upgrade" };
+
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+        if (strcmp(text, reasons[i]) == 0)
+            return reasons[i];
+    return "stop";
+}
+
+static void obey(struct worker *worker, const struct link_message *message,
+                 int fd)
+{
+    switch (message->kind) {
+    case LINK_DRAIN:
+        if (!worker->draining)
+            drain(worker, known_reason(message->text));
+        break;
+    case LINK_STOP:
+        worker->stopped = true;
+        break;
+    case LINK_CONN:
+        if (fd != -1 && !worker->draining && worker->acceptors != NULL &&
+            conns_open(worker->conns, fd, fcgi_session_open))
+            return;
+        break;
+    case LINK_REOPEN:
+        if (log_open(worker->current->options->log) == -1)
+            log_write(LOG_LEVEL_ERROR, "cannot reopen the log %s: %s",
+                      worker->current->options->log, strerror(errno));
+        break;
+    default:
+        break;
+    }
+    if (fd != -1)
+        close(fd);
+}
+
+static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events)
+{
+    struct worker *worker = watcher->data;
+    struct link_message message;
+    int fd, got;
+
+    (void)events;
+    while ((got = link_receive(watcher->fd, &message, &fd)) == 1)
+        obey(worker, &message, fd);
+    if (got != 0)
+        return;
+    ev_io_stop(ev, watcher);
+    if (!worker->draining) {
+        log_write(LOG_LEVEL_ERROR, "the supervisor has gone: stopping");
+        drain(worker, "orphan");
+    }
+}
+
+static uint64_t milliseconds(const struct worker *worker)
+{
+    return (uint64_t)(*loop_clock(worker->loop) * 1000) | 1;
+}
+
+static void on_turn_begins(struct ev_loop *ev, struct ev_check *watcher,
+                           int events)
+{
+    const struct worker *worker = watcher->data;
+    struct board_slot *slot = worker->config->place->slot;
+
+    (void)ev;
+    (void)events;
+    atomic_store_explicit(&slot->busy_since, milliseconds(worker),
+                          memory_order_relaxed);
+}
+
+static void on_turn_ends(struct ev_loop *ev, struct ev_prepare *watcher,
+                         int events)
+{
+    const struct worker *worker = watcher->data;
+    struct board_slot *slot = worker->config->place->slot;
+
+    (void)ev;
+    (void)events;
+    atomic_store_explicit(&slot->active, worker->service.active,
+                          memory_order_relaxed);
+    atomic_store_explicit(&slot->conns, conns_count(worker->conns),
+                          memory_order_relaxed);
+    atomic_store_explicit(&slot->busy_since, 0, memory_order_relaxed);
+}
+
+static bool is_over_mean(void *arg)
+{
+    const struct worker *worker = arg;
+
+    worker->config->place->slot->conns = conns_count(worker->conns);
+    return board_is_over_mean(worker->config->place->board,
+                              worker->config->place->slot);
+}
+
+static void watch_link(struct worker *worker)
+{
+    struct ev_loop *ev = worker->loop->ev;
+
+    ev_io_init(&worker->link, on_link, worker->config->place->link, EV_READ);
+    ev_check_init(&worker->turn_begins, on_turn_begins);
+    ev_prepare_init(&worker->turn_ends, on_turn_ends);
+    worker->link.data = worker->turn_begins.data = worker->turn_ends.data =
+        worker;
+    ev_io_start(ev, &worker->link);
+    ev_check_start(ev, &worker->turn_begins);
+    ev_prepare_start(ev, &worker->turn_ends);
+}
+
+/* The worker takes its place: it is ready to serve. */
+static void take_place(struct worker *worker)
+{
+    const struct worker_place *place = worker->config->place;
+
+    acceptors_share(worker->acceptors, is_over_mean, worker);
+    place->slot->pid = (uint32_t)getpid();
+    place->slot->accepts = true;
+    link_tell(place->link, LINK_READY, NULL);
+}
+
+/* --- signals ---------------------------------------------------------------
+ */
 
 static void on_unused(struct ev_loop *ev, struct ev_signal *watcher, int events)
 {
@@ -252,9 +408,10 @@ static void begin_to_serve(struct worker *worker)
         worker->stopped = true;
         return;
     }
-    for (size_t i = 0; i < listening->count; i++)
-        log_write(LOG_LEVEL_NOTICE, "listening on %s",
-                  listening->items[i].name);
+    if (worker->config->place != NULL)
+        take_place(worker);
+    else
+        listen_log(listening);
 }
 
 static void take_over(struct worker *worker, struct generation *next)
@@ -295,7 +452,7 @@ static bool is_done(struct worker *worker)
     if (current->state == GENERATION_STARTING)
         return current->hook_has_ended;
     if (current->state == GENERATION_SERVING)
-        generation_retire(current, "stop", -1);
+        generation_retire(current, worker->reason, -1);
     return generation_step(current) && list_is_empty(&worker->retired);
 }
 
@@ -323,7 +480,9 @@ static void serve(struct worker *worker)
         step(worker);
     }
     if (worker->status == EX_OK)
-        log_write(LOG_LEVEL_NOTICE, "stopped");
+        log_write(worker->config->place == NULL ? LOG_LEVEL_NOTICE
+                                                : LOG_LEVEL_INFO,
+                  "stopped");
 }
 
 static void end(struct worker *worker)
@@ -365,6 +524,8 @@ int worker_run(const struct worker_config *config)
     ev_timer_init(&worker.patience, on_patience, 0, 0);
     worker.patience.data = &worker;
     watch_signals(&worker);
+    if (config->place != NULL)
+        watch_link(&worker);
     worker.status = start(&worker);
     if (worker.status == EX_OK)
         serve(&worker);

@@ -8,8 +8,16 @@
 
 #include "io/listen.h"
 #include "io/peers.h"
+#include "ops/board.h"
 #include "proc/options.h"
 #include "script/script.h"
+
+/* Where a worker of a supervisor stands. */
+struct worker_place {
+    int link; /* to the supervisor */
+    struct board *board;
+    struct board_slot *slot; /* its own */
+};
 
 /* What a worker is made of; must outlive it. */
 struct worker_config {
@@ -23,6 +31,7 @@ struct worker_config {
      * to that. */
     int argc;
     char **argv;
+    const struct worker_place *place; /* NULL: it serves alone */
 };
 
 /* Serves until it is told to stop (TERM, INT, QUIT) and everything that runs
