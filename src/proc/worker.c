@@ -47,6 +47,7 @@ struct worker {
     const struct worker_config *config;
     struct generation *current;
     struct list retired; /* generations before it */
+    const char *reason;  /* why it drains */
     struct reload reload;
     struct loop *loop;
     struct service service;
@@ -57,7 +58,6 @@ struct worker {
     struct ev_io link;
     struct ev_check turn_begins;
     struct ev_prepare turn_ends;
-    const char *reason; /* why it drains */
     int status;         /* to exit with */
     bool draining;      /* accepts no more */
     bool cancelled;     /* grace is over */
@@ -319,6 +319,8 @@ static void on_patience(struct ev_loop *ev, struct ev_timer *watcher,
 
 static void watch_signals(struct worker *worker)
 {
+    sigset_t heard;
+
     static const struct {
         int signo;
         void (*fn)(struct ev_loop *ev, struct ev_signal *watcher, int events);
@@ -328,11 +330,14 @@ static void watch_signals(struct worker *worker)
         { SIGTTIN, on_unused }, { SIGTTOU, on_unused },
     };
 
+    sigemptyset(&heard);
     for (int i = 0; i < SIGNALS; i++) {
         ev_signal_init(&worker->signals[i], table[i].fn, table[i].signo);
         worker->signals[i].data = worker;
         ev_signal_start(worker->loop->ev, &worker->signals[i]);
+        sigaddset(&heard, table[i].signo);
     }
+    sigprocmask(SIG_UNBLOCK, &heard, NULL); /* whoever has blocked them */
     held_end();
 }
 

@@ -463,13 +463,18 @@ end
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
 def test_stop_during_the_trial(gateway, sig):
     gw = gateway(version("one"))
-    fifo = gw.folder / "fifo"
+    fifo, note = gw.folder / "fifo", gw.folder / "note"
     os.mkfifo(fifo)
-    write(gw, f"io.open('{fifo}')")
+    write(gw, f"""
+local note = io.open("{note}", "w")
+note:write(io.open("/proc/self/stat"):read("n"), "\\n")
+note:close()
+io.open("{fifo}") -- waits for ever
+""")
     gw.signal(signal.SIGHUP)
-    gw.wait_log("reloading")
-    children = f"/proc/{gw.pid}/task/{gw.pid}/children"
-    child = int(open(children).read())
+    child = int(wait_until(lambda: note.exists() and note.read_text(),
+                           "the trial"))
+    assert child != gw.pid
     assert gw.stop(sig) == 0
     assert not os.path.exists(f"/proc/{child}")
 
@@ -605,3 +610,23 @@ def test_reloads_do_not_grow_the_process(gateway):
     reload_often(60)
     assert gw.fds() == fds
     assert gw.rss() < before + (8 << 20)
+
+
+def test_signals_that_were_blocked_at_the_start_are_heard(gateway):
+    gw = gateway(version("one"), preexec_fn=lambda: signal.pthread_sigmask(
+        signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGTERM]))
+    reload(gw, version("two"))
+    assert answers(gw) == "two 2"
+
+
+def test_script_in_another_folder(gateway, tmp_path):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "greeting.lua").write_text("return 'one'")
+    (tmp_path / "app.lua").write_text(
+        "local greeting = require 'greeting'\n"
+        "function on_request() return 200, {}, greeting .. arg[1] end")
+    gw = gateway(None, f"--chdir={tmp_path}", "-I", "lib", "app.lua", "!")
+    assert gw.request().text == "one!"
+    (tmp_path / "lib" / "greeting.lua").write_text("return 'two'")
+    reload(gw)
+    assert gw.request().text == "two!"
