@@ -18,6 +18,8 @@ static int tell(const struct options *options, enum script_status status,
         return EX_DATAERR;
     case SCRIPT_UNREADABLE:
         return EX_NOINPUT;
+    case SCRIPT_REFUSED:
+        return EX_NOPERM;
     case SCRIPT_FAILED:
         return EX_CONFIG;
     case SCRIPT_NO_MEMORY:

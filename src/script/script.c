@@ -13,6 +13,7 @@
 #include "script/lua_fcgi.h"
 #include "script/lua_request.h"
 #include "script/lua_task.h"
+#include "script/source.h"
 #include "script/task.h"
 
 #include <errno.h>
@@ -134,6 +135,7 @@ static int open_state(lua_State *L)
     seed_random(L);
     coroutine_open(L);
     preload_modules(L);
+    source_open(L);
     set_paths(L, script->config);
     lua_fcgi_open(L);
     lua_request_open(L);
@@ -198,7 +200,9 @@ enum script_status script_call(struct script *script, int nargs, int nresults,
         return SCRIPT_OK;
     }
     copy_error(L, error);
-    return status == LUA_ERRMEM ? SCRIPT_NO_MEMORY : SCRIPT_FAILED;
+    if (status == LUA_ERRMEM)
+        return SCRIPT_NO_MEMORY;
+    return script_of(L)->was_refused ? SCRIPT_REFUSED : SCRIPT_FAILED;
 }
 
 static enum script_status load_result(lua_State *L, int status, char *error)
@@ -212,6 +216,9 @@ static enum script_status load_result(lua_State *L, int status, char *error)
     case LUA_ERRFILE:
         copy_error(L, error);
         return SCRIPT_UNREADABLE;
+    case SOURCE_REFUSED:
+        copy_error(L, error);
+        return SCRIPT_REFUSED;
     default:
         copy_error(L, error);
         return SCRIPT_SYNTAX;
@@ -314,7 +321,7 @@ static enum script_status run_script(struct script *script, char *error)
     lua_State *L = script->L;
     const struct script_config *config = script->config;
     enum script_status status =
-        load_result(L, luaL_loadfilex(L, config->path, "t"), error);
+        load_result(L, source_load(L, config->path, "t"), error);
 
     if (status != SCRIPT_OK && strstr(error, script->name) == NULL) {
         lua_pop(L, 1); /* Lua does not name the file of a binary chunk */

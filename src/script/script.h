@@ -34,6 +34,7 @@ enum script_status {
     SCRIPT_OK,
     SCRIPT_SYNTAX,     /* it does not compile */
     SCRIPT_UNREADABLE, /* the file cannot be read */
+    SCRIPT_REFUSED,    /* it, or a module, is open to others, and we are root */
     SCRIPT_FAILED,     /* it raised, or has no handler */
     SCRIPT_NO_MEMORY
 };

@@ -66,6 +66,7 @@ struct script {
     int settings;          /* reference of the table that was returned */
     int answer, authorize; /* references of lua/fcgi/answer.lua's functions */
     bool abort_cancels;    /* abort = "cancel" */
+    bool was_refused;      /* a file of its code: see source.h */
 
     struct list tasks;    /* all that have not ended */
     struct list idle;     /* tasks with a coroutine to be used again */
