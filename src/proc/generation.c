@@ -65,7 +65,7 @@ static int load(struct generation *generation, int argc, char **argv,
     return code;
 }
 
-int generation_load(struct generation **out, int argc, char **argv,
+int generation_read(struct generation **out, int argc, char **argv,
                     const struct script_worker *who, char *message)
 {
     struct generation *generation = generation_new(NULL, NULL, who);
@@ -77,11 +77,26 @@ int generation_load(struct generation **out, int argc, char **argv,
         return EX_OSERR;
     code = load(generation, argc, argv, message);
     if (code == EX_OK)
-        code = load_start(&generation->own, generation->script, message);
-    if (code == EX_OK)
         *out = generation;
     else
         generation_del(generation);
+    return code;
+}
+
+int generation_load(struct generation **out, int argc, char **argv,
+                    const struct script_worker *who, char *message)
+{
+    struct generation *generation;
+    int code = generation_read(out, argc, argv, who, message);
+
+    if (code != EX_OK)
+        return code;
+    generation = *out;
+    code = load_start(&generation->own, generation->script, message);
+    if (code != EX_OK) {
+        generation_del(generation);
+        *out = NULL;
+    }
     return code;
 }
 

@@ -52,6 +52,10 @@ struct generation *generation_new(const struct options *options,
 int generation_load(struct generation **out, int argc, char **argv,
                     const struct script_worker *who, char *message);
 
+/* The same without on_start. */
+int generation_read(struct generation **out, int argc, char **argv,
+                    const struct script_worker *who, char *message);
+
 /* The same as far as can be tried without any effect but that of the script's
  * top level. */
 int generation_try(int argc, char **argv, char *message);

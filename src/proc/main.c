@@ -13,6 +13,7 @@
 #include "proc/options.h"
 #include "proc/generation.h"
 #include "proc/pidfile.h"
+#include "proc/privileges.h"
 #include "proc/supervisor.h"
 #include "proc/worker.h"
 #include "script/script.h"
@@ -40,8 +41,10 @@ struct program {
     struct script *template; /* a supervisor's: its processes run it */
     struct listen_set listening;
     struct peers peers;
-    bool is_spawned; /* fd 0 is the listening socket */
-    bool has_pid_file;
+    struct listen_passed passed; /* by systemd */
+    struct privileges user;      /* if --user names one */
+    bool is_spawned;             /* fd 0 is the listening socket */
+    int pid_file;                /* -1: none */
 };
 
 /* A line on stderr, and in the log if that is elsewhere. */
@@ -120,14 +123,6 @@ static int load(struct program *program)
                                                  : fail(status, "%s", message);
 }
 
-static int start_script(struct program *program)
-{
-    char message[LOAD_MESSAGE_MAX];
-    int status = load_start(&program->options, program->script, message);
-
-    return status == EX_OK ? EX_OK : fail(status, "%s", message);
-}
-
 /* --- the sockets ---------------------------------------------------------- */
 
 static int open_addresses(struct program *program)
@@ -161,7 +156,7 @@ static int open_sockets(struct program *program)
 
     if (program->options.listen.count > 0)
         return open_addresses(program);
-    n = listen_from_systemd(&program->listening, &error);
+    n = listen_from_systemd(&program->passed, &program->listening, &error);
     if (n == 0) {
         n = listen_from_stdin(&program->listening, &error);
         program->is_spawned = n > 0;
@@ -194,21 +189,81 @@ static int read_peers(struct program *program)
                 (int)junk.len, junk.data);
 }
 
+/* --- the user ------------------------------------------------------------- */
+
+/* Looks before anything is opened whether the drop can succeed. */
+static int read_user(struct program *program)
+{
+    const struct options *options = &program->options;
+    char why[ADDRESS_ERROR_TEXT];
+
+    if (options->user == NULL)
+        return EX_OK;
+    if (!privileges_parse(options->user, &program->user, why, sizeof(why)))
+        return fail(EX_CONFIG, "--user: \"%s\" %s", options->user, why);
+    if (privileges_can_become(&program->user))
+        return EX_OK;
+    return fail(EX_NOPERM,
+                "--user: only root can become %s, and this is user %lu",
+                options->user, (unsigned long)geteuid());
+}
+
+/* message, of LOAD_MESSAGE_MAX bytes, says what is wrong. */
+static int drop_privileges(const struct program *program, char *message)
+{
+    const char *name = program->options.user, *failed;
+    const struct privileges *user = &program->user;
+
+    if (name == NULL)
+        return EX_OK;
+    if (privileges_drop(user, &failed) == -1) {
+        int code = errno == EPERM ? EX_NOPERM : EX_OSERR;
+
+        snprintf(message, LOAD_MESSAGE_MAX,
+                 "--user: cannot become %.200s: %s: %s", name, failed,
+                 strerror(errno));
+        return code;
+    }
+    log_write(LOG_LEVEL_NOTICE, "serving as user %lu, group %lu (--user=%s)",
+              (unsigned long)user->uid, (unsigned long)user->gid, name);
+    return EX_OK;
+}
+
+/* The user that serves has it, and on_start runs. */
+static int start_script(const struct program *program, char *message)
+{
+    int status = drop_privileges(program, message);
+
+    if (status == EX_OK)
+        status = load_start(&program->options, program->script, message);
+    return status;
+}
+
 /* --- from start to end ---------------------------------------------------- */
 
-/* In a process that is to be a template: the settings are read again, too. */
-static struct script *load_again(void *arg, struct service_setup *setup,
-                                 char *message)
+/* In a process that is to be a template.  Of later generations the settings are
+ * read again, too; --user is what it was. */
+static int prepare_template(void *arg, struct service_setup *setup,
+                            struct script **script, char *message)
 {
     struct program *program = arg;
     struct generation *next = NULL;
     const struct script_worker who = { .generation = 0 };
+    int status;
 
-    if (generation_load(&next, program->argc, program->argv, &who, message) !=
-        EX_OK)
-        return NULL;
+    if (*script != NULL)
+        return start_script(program, message);
+    status =
+        generation_read(&next, program->argc, program->argv, &who, message);
+    if (status == EX_OK)
+        status = drop_privileges(program, message);
+    if (status == EX_OK)
+        status = load_start(next->options, next->script, message);
+    if (status != EX_OK)
+        return status;
     setup->options = next->options;
-    return next->script; /* the process ends before the rest is freed */
+    *script = next->script; /* the process ends before the rest is freed */
+    return EX_OK;
 }
 
 static int supervise(struct program *program)
@@ -217,50 +272,59 @@ static int supervise(struct program *program)
                                    .listening = &program->listening,
                                    .peers = &program->peers,
                                    .board = board_new() };
+    struct script *script = program->script;
     int status;
 
     if (setup.board == NULL)
         return fail(EX_OSERR, "out of memory");
-    program->template = program->script;
+    status = supervisor_run(&setup, script, prepare_template, program);
     program->script = NULL; /* its finalizers are its processes' to run */
-    status = supervisor_run(&setup, program->template, load_again, program);
+    program->template = script;
     board_del(setup.board);
     return status;
+}
+
+/* Serves in this process. */
+static int serve_alone(struct program *program)
+{
+    const struct worker_config config = {
+        .options = &program->options,
+        .script = program->script,
+        .listening = &program->listening,
+        .peers = &program->peers,
+        .is_spawned = program->is_spawned,
+        .who = { .id = 1, .count = 1, .generation = 1 },
+        .argc = program->argc,
+        .argv = program->argv,
+    };
+    char message[LOAD_MESSAGE_MAX];
+    int status = start_script(program, message);
+
+    if (status != EX_OK)
+        return fail(status, "%s", message);
+    program->script = NULL; /* the worker's */
+    return worker_run(&config);
 }
 
 static int serve(struct program *program)
 {
     const struct options *options = &program->options;
-    struct worker_config config = {
-        .options = options,
-        .script = program->script,
-        .listening = &program->listening,
-        .peers = &program->peers,
-        .who = { .id = 1, .count = 1, .generation = 1 },
-        .argc = program->argc,
-        .argv = program->argv,
-    };
     int status = read_peers(program);
 
     held_begin(); /* until the worker: else the socket files would stay */
+    if (status == EX_OK)
+        status = read_user(program);
     if (status == EX_OK)
         status = open_sockets(program);
     if (status != EX_OK)
         return status;
     if (options->pid != NULL) {
-        if (pidfile_write(options->pid) == -1)
+        program->pid_file = pidfile_write(options->pid);
+        if (program->pid_file == -1)
             return fail(EX_CANTCREAT, "cannot write the process id to %s: %s",
                         options->pid, strerror(errno));
-        program->has_pid_file = true;
     }
-    if (options->workers > 1)
-        return supervise(program);
-    status = start_script(program);
-    if (status != EX_OK)
-        return status;
-    config.is_spawned = program->is_spawned;
-    program->script = NULL; /* the worker's */
-    return worker_run(&config);
+    return options->workers > 1 ? supervise(program) : serve_alone(program);
 }
 
 static int run(struct program *program)
@@ -286,6 +350,7 @@ static int run(struct program *program)
         return fail(EX_NOINPUT, "--chdir: %s: %s", options->chdir,
                     strerror(errno));
     status = open_log(options);
+    listen_read_passed(&program->passed); /* no script sees these variables */
     if (status == EX_OK)
         status = load(program);
     if (status == EX_OK)
@@ -310,7 +375,8 @@ static void ignore(int signo)
 
 int main(int argc, char **argv)
 {
-    static struct program program; /* a supervisor never frees its script */
+    /* A supervisor never frees its script. */
+    static struct program program = { .pid_file = -1 };
     int status;
 
     program.argc = argc;
@@ -323,8 +389,11 @@ int main(int argc, char **argv)
     status = run(&program);
     script_del(program.script);
     listen_close(&program.listening);
-    if (program.has_pid_file)
-        pidfile_remove(program.options.pid);
+    if (program.pid_file != -1 &&
+        pidfile_remove(program.options.pid, program.pid_file) == -1)
+        log_write(LOG_LEVEL_NOTICE,
+                  "%s stays, emptied: this user may not remove it (%s)",
+                  program.options.pid, strerror(errno));
     peers_free(&program.peers);
     options_free(&program.options);
     log_close();

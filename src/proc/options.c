@@ -9,6 +9,7 @@
 #include "io/address.h"
 #include "proc/options_table.h"
 #include "proc/options_value.h"
+#include "proc/privileges.h"
 
 #include <stdarg.h>
 #include <sched.h>
@@ -111,6 +112,7 @@ static const char *check_value(const struct option_spec *spec, const char *text,
 {
     enum value_status status = VALUE_OK;
     const char *malformed = NULL;
+    struct privileges privileges;
     struct address address;
 
     value->text = text;
@@ -124,6 +126,9 @@ static const char *check_value(const struct option_spec *spec, const char *text,
     case KIND_LISTEN:
         return address_parse(text, &address, complaint, room) ? NULL
                                                               : complaint;
+    case KIND_USER:
+        return privileges_parse(text, &privileges, complaint, room) ? NULL
+                                                                    : complaint;
     case KIND_PORT:
         status = check_port(text, value);
         malformed = "is not a port number";
@@ -224,6 +229,7 @@ static bool store_value(const struct option_spec *spec, void *field,
         break;
     case KIND_TEXT:
     case KIND_VERSION:
+    case KIND_USER:
         return text_store(field, value->text);
     case KIND_LIST:
     case KIND_CHUNK:
@@ -347,6 +353,7 @@ bool options_differ(const struct options *a, const struct options *b,
     switch (spec->kind) {
     case KIND_TEXT:
     case KIND_VERSION:
+    case KIND_USER:
         return texts_differ(*(char *const *)of_a, *(char *const *)of_b);
     case KIND_LIST:
     case KIND_CHUNK:
@@ -402,6 +409,7 @@ void options_free(struct options *options)
         switch (options_table[i].kind) {
         case KIND_TEXT:
         case KIND_VERSION:
+        case KIND_USER:
             free(*(char **)field);
             break;
         case KIND_LIST:

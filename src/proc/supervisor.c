@@ -65,8 +65,8 @@ struct worker {
 
 struct supervisor {
     struct service_setup *setup;
-    supervisor_load_fn *load;
-    void *load_arg;
+    supervisor_prepare_fn *prepare;
+    void *prepare_arg;
     struct ev_loop *ev;
     struct list crews; /* the newest last */
     struct list workers;
@@ -624,15 +624,14 @@ static _Noreturn void be_template(struct supervisor *supervisor,
 {
     struct service_setup *setup = supervisor->setup;
     char message[LOAD_MESSAGE_MAX] = "";
+    int code;
 
     leave_supervisor(supervisor);
-    if (script == NULL)
-        script = supervisor->load(supervisor->load_arg, setup, message);
-    else if (load_start(setup->options, script, message) != EX_OK)
-        script = NULL;
-    if (script == NULL) {
+    code =
+        supervisor->prepare(supervisor->prepare_arg, setup, &script, message);
+    if (code != EX_OK) {
         link_tell(link, LINK_FAILED, message);
-        _exit(EX_CONFIG);
+        _exit(code);
     }
     exit(template_run(setup, script, number, link));
 }
@@ -882,11 +881,11 @@ static void on_look(struct ev_loop *ev, struct ev_timer *watcher, int events)
 }
 
 int supervisor_run(struct service_setup *setup, struct script *script,
-                   supervisor_load_fn *load, void *load_arg)
+                   supervisor_prepare_fn *prepare, void *arg)
 {
     struct supervisor supervisor = { .setup = setup,
-                                     .load = load,
-                                     .load_arg = load_arg,
+                                     .prepare = prepare,
+                                     .prepare_arg = arg,
                                      .target = setup->options->workers };
 
     list_init(&supervisor.crews);

@@ -16,17 +16,19 @@
 #include "proc/load.h"
 #include "proc/template.h"
 
-/* How a new generation comes to its script: in a new process, which loads it
- * again and reads its settings.  Returns NULL with *error, of
- * SCRIPT_ERROR_MAX bytes, saying why; *setup may be changed to what the
- * settings say now. */
-typedef struct script *
-supervisor_load_fn(void *arg, struct service_setup *setup, char *error);
+/* How a generation comes to its script, in a new process: *script is the one
+ * that is loaded already, or NULL, and then it is loaded anew with its
+ * settings, which are setup's from then on.  On return on_start has run and the
+ * process is the user that serves.  Returns EX_OK; or an exit code and message,
+ * of LOAD_MESSAGE_MAX bytes, says why: it is empty when the log tells it
+ * already. */
+typedef int supervisor_prepare_fn(void *arg, struct service_setup *setup,
+                                  struct script **script, char *message);
 
 /* Supervises until it is told to stop.  The first generation runs the script
  * that is loaded already, which is left as it is in this process.  Returns the
  * exit code; also in the processes that it forks, when they have ended. */
 int supervisor_run(struct service_setup *setup, struct script *script,
-                   supervisor_load_fn *load, void *load_arg);
+                   supervisor_prepare_fn *prepare, void *arg);
 
 #endif

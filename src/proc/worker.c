@@ -58,10 +58,10 @@ struct worker {
     struct ev_io link;
     struct ev_check turn_begins;
     struct ev_prepare turn_ends;
-    int status;         /* to exit with */
-    bool draining;      /* accepts no more */
-    bool cancelled;     /* grace is over */
-    bool stopped;       /* ends at once */
+    int status;     /* to exit with */
+    bool draining;  /* accepts no more */
+    bool cancelled; /* grace is over */
+    bool stopped;   /* ends at once */
 };
 
 static double grace_of(const struct worker *worker)
@@ -147,7 +147,8 @@ static void on_reopen(struct ev_loop *ev, struct ev_signal *watcher, int events)
     (void)ev;
     (void)events;
     if (log_open(log) == -1)
-        log_write(LOG_LEVEL_ERROR, "cannot reopen the log %s: %s", log,
+        log_write(LOG_LEVEL_ERROR,
+                  "cannot reopen the log %s: %s; the old one stays in use", log,
                   strerror(errno));
 }
 
