@@ -10,6 +10,7 @@
 #include "io/peers.h"
 #include "proc/held.h"
 #include "proc/load.h"
+#include "proc/notify.h"
 #include "proc/options.h"
 #include "proc/generation.h"
 #include "proc/pidfile.h"
@@ -43,8 +44,9 @@ struct program {
     struct peers peers;
     struct listen_passed passed; /* by systemd */
     struct privileges user;      /* if --user names one */
-    bool is_spawned;             /* fd 0 is the listening socket */
-    int pid_file;                /* -1: none */
+    struct notify notify;
+    bool is_spawned; /* fd 0 is the listening socket */
+    int pid_file;    /* -1: none */
 };
 
 /* A line on stderr, and in the log if that is elsewhere. */
@@ -271,6 +273,7 @@ static int supervise(struct program *program)
     struct service_setup setup = { .options = &program->options,
                                    .listening = &program->listening,
                                    .peers = &program->peers,
+                                   .notify = &program->notify,
                                    .board = board_new() };
     struct script *script = program->script;
     int status;
@@ -292,6 +295,7 @@ static int serve_alone(struct program *program)
         .script = program->script,
         .listening = &program->listening,
         .peers = &program->peers,
+        .notify = &program->notify,
         .is_spawned = program->is_spawned,
         .who = { .id = 1, .count = 1, .generation = 1 },
         .argc = program->argc,
@@ -351,6 +355,7 @@ static int run(struct program *program)
                     strerror(errno));
     status = open_log(options);
     listen_read_passed(&program->passed); /* no script sees these variables */
+    notify_open(&program->notify);
     if (status == EX_OK)
         status = load(program);
     if (status == EX_OK)
@@ -376,7 +381,7 @@ static void ignore(int signo)
 int main(int argc, char **argv)
 {
     /* A supervisor never frees its script. */
-    static struct program program = { .pid_file = -1 };
+    static struct program program = { .pid_file = -1, .notify = NOTIFY_NOBODY };
     int status;
 
     program.argc = argc;
@@ -394,6 +399,7 @@ int main(int argc, char **argv)
         log_write(LOG_LEVEL_NOTICE,
                   "%s stays, emptied: this user may not remove it (%s)",
                   program.options.pid, strerror(errno));
+    notify_close(&program.notify);
     peers_free(&program.peers);
     options_free(&program.options);
     log_close();

@@ -15,7 +15,6 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <sysexits.h>
-#include <syslog.h>
 #include <unistd.h>
 
 /* Settings whose new values need a restart. */
@@ -26,10 +25,15 @@ static const char *const kept[] = { "listen", "user", "pid", "workers" };
 static void begins(const struct reload *reload)
 {
     log_write(LOG_LEVEL_NOTICE, "reloading %s", reload->start->script);
+    notify_reloading(reload->notify);
 }
 
 static void went_well(const struct reload *reload)
 {
+    char status[128];
+
+    snprintf(status, sizeof(status), "serving %s", reload->start->script);
+    notify_ready(reload->notify, status);
     log_write(LOG_LEVEL_NOTICE, "reloaded: generation %u serves",
               reload->who.generation);
 }
@@ -51,6 +55,8 @@ static void failed(const struct reload *reload, const char *text)
     if (rest.len > 0)
         slice_take(&rest, 1); /* the newline */
     log_text(LOG_LEVEL_ERROR, (struct slice){ line, (size_t)n + len }, rest);
+    line[(size_t)n + len] = '\0';
+    notify_ready(reload->notify, line);
 }
 
 /* --- the trial ------------------------------------------------------------ */
@@ -85,6 +91,7 @@ static void say(int fd, const char *bytes, size_t len)
 /* The child: its sockets closed, what it prints left to the real thing. */
 static void try_script(const struct reload *reload, int fd, pid_t parent)
 {
+    bool to_syslog = strcmp(reload->start->log, "syslog") == 0;
     char message[1 + LOAD_MESSAGE_MAX];
     int code;
 
@@ -92,8 +99,11 @@ static void try_script(const struct reload *reload, int fd, pid_t parent)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(EX_SOFTWARE);
-    closelog(); /* it connects again */
+    if (to_syslog)
+        log_close();
     fds_close_sockets(STDERR_FILENO);
+    if (to_syslog)
+        log_open("syslog"); /* a connection of its own */
     log_set_level(LOG_LEVEL_ERROR);
     message[1] = '\0';
     code = generation_try(reload->argc, reload->argv, message + 1);
@@ -279,14 +289,15 @@ static struct generation *take_next(struct reload *reload)
 
 void reload_init(struct reload *reload, struct loop *loop, struct ev_loop *ev,
                  struct service *service, int argc, char **argv,
-                 const struct options *start)
+                 const struct options *start, struct notify *notify)
 {
     *reload = (struct reload){ .loop = loop,
                                .ev = ev,
                                .service = service,
                                .argc = argc,
                                .argv = argv,
-                               .start = start };
+                               .start = start,
+                               .notify = notify };
     ev_io_init(&reload->verdict, on_verdict, -1, EV_READ);
     ev_timer_init(&reload->patience, on_patience, 0, 0);
     reload->verdict.data = reload->patience.data = reload;

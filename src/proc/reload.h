@@ -15,6 +15,7 @@
 
 #include "proc/generation.h"
 #include "proc/load.h"
+#include "proc/notify.h"
 
 #include <ev.h>
 #include <sys/types.h>
@@ -33,6 +34,7 @@ struct reload {
     int argc; /* of the program */
     char **argv;
     const struct options *start; /* those that it started with */
+    struct notify *notify;
 
     enum reload_state state;
     bool is_asked;
@@ -46,10 +48,11 @@ struct reload {
     size_t len;
 };
 
-/* start: the options that the process started with; must outlive it. */
+/* start: the options that the process started with; notify hears of its
+ * beginning and its end.  Both must outlive it. */
 void reload_init(struct reload *reload, struct loop *loop, struct ev_loop *ev,
                  struct service *service, int argc, char **argv,
-                 const struct options *start);
+                 const struct options *start, struct notify *notify);
 
 /* Asks for a reload.  While one is under way the next waits for its end;
  * however often it is asked for, it is one. */

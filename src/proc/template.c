@@ -41,11 +41,13 @@ static int be_worker(struct template *template, const struct link_message *what,
         .board = setup->board,
         .slot = &setup->board->slots[what->slot],
     };
+    struct notify nobody = NOTIFY_NOBODY;
     const struct worker_config config = {
         .options = setup->options,
         .script = template->script,
         .listening = setup->listening,
         .peers = setup->peers,
+        .notify = &nobody,
         .who = { .id = what->id,
                  .count = setup->options->workers,
                  .generation = template->generation },

@@ -18,6 +18,7 @@
 #include "io/listen.h"
 #include "io/peers.h"
 #include "ops/board.h"
+#include "proc/notify.h"
 #include "proc/options.h"
 #include "script/script.h"
 
@@ -26,6 +27,7 @@ struct service_setup {
     const struct options *options;
     struct listen_set *listening;
     const struct peers *peers;
+    struct notify *notify; /* the supervisor's */
     struct board *board;
 };
 

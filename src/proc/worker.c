@@ -28,6 +28,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -55,6 +56,7 @@ struct worker {
     struct acceptors *acceptors;
     struct ev_signal signals[SIGNALS];
     struct ev_timer patience;
+    struct ev_timer heartbeat; /* for systemd's watchdog */
     struct ev_io link;
     struct ev_check turn_begins;
     struct ev_prepare turn_ends;
@@ -63,6 +65,42 @@ struct worker {
     bool cancelled; /* grace is over */
     bool stopped;   /* ends at once */
 };
+
+/* From a timer of the loop: while something blocks the loop, systemd hears
+ * nothing. */
+static void on_heartbeat(struct ev_loop *ev, struct ev_timer *watcher,
+                         int events)
+{
+    struct worker *worker = watcher->data;
+
+    (void)ev;
+    (void)events;
+    notify_watchdog(worker->config->notify);
+}
+
+static void tell_ready(struct worker *worker)
+{
+    struct notify *notify = worker->config->notify;
+    char status[128];
+
+    snprintf(status, sizeof(status), "serving %s",
+             worker->current->options->script);
+    notify_ready(notify, status);
+    if (notify->watchdog <= 0)
+        return;
+    notify_watchdog(notify);
+    ev_timer_set(&worker->heartbeat, notify->watchdog, notify->watchdog);
+    ev_timer_start(worker->loop->ev, &worker->heartbeat);
+}
+
+static void tell_stopping(struct worker *worker)
+{
+    char status[128];
+
+    snprintf(status, sizeof(status), "stopping, %u requests are under way",
+             worker->service.active);
+    notify_stopping(worker->config->notify, status);
+}
 
 static double grace_of(const struct worker *worker)
 {
@@ -99,6 +137,7 @@ static void drain(struct worker *worker, const char *reason)
 
     worker->draining = true;
     worker->reason = reason;
+    tell_stopping(worker);
     if (place != NULL)
         place->slot->accepts = false;
     if (place != NULL && strcmp(reason, "stop") != 0 &&
@@ -418,6 +457,7 @@ static void begin_to_serve(struct worker *worker)
         take_place(worker);
     else
         listen_log(listening);
+    tell_ready(worker);
 }
 
 static void take_over(struct worker *worker, struct generation *next)
@@ -526,9 +566,11 @@ int worker_run(const struct worker_config *config)
     service_init(&worker.service, &limits, loop_clock(worker.loop),
                  options->tmpdir, fcgi_stream_size());
     reload_init(&worker.reload, worker.loop, worker.loop->ev, &worker.service,
-                config->argc, config->argv, options);
+                config->argc, config->argv, options, config->notify);
     ev_timer_init(&worker.patience, on_patience, 0, 0);
     worker.patience.data = &worker;
+    ev_timer_init(&worker.heartbeat, on_heartbeat, 0, 0);
+    worker.heartbeat.data = &worker;
     watch_signals(&worker);
     if (config->place != NULL)
         watch_link(&worker);

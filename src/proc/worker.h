@@ -9,6 +9,7 @@
 #include "io/listen.h"
 #include "io/peers.h"
 #include "ops/board.h"
+#include "proc/notify.h"
 #include "proc/options.h"
 #include "script/script.h"
 
@@ -25,6 +26,7 @@ struct worker_config {
     struct script *script; /* the worker's from when it is called */
     struct listen_set *listening;
     const struct peers *peers;
+    struct notify *notify;    /* hears when it serves, reloads, stops, lives */
     bool is_spawned;          /* a web server started the process, on fd 0 */
     struct script_worker who; /* the id also stands in the log */
     /* Of the program, to load the script anew at HUP; NULL: somebody else sees

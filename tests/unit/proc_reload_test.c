@@ -20,6 +20,7 @@ static struct options start_options;
 static struct reload reload;
 static struct generation *next;
 static char program[] = "fcgi-lua", option[] = "--load-timeout=0.2";
+static struct notify notify = NOTIFY_NOBODY;
 static char *argv[] = { program, option, NULL, NULL };
 
 static int set_up(void **state)
@@ -34,7 +35,7 @@ static int set_up(void **state)
         options_parse_args(&start_options, 3, argv, &error) != OPTIONS_OK)
         return -1;
     reload_init(&reload, rig.loop, rig.loop->ev, &rig.service, 3, argv,
-                &start_options);
+                &start_options, &notify);
     return result;
 }
 

@@ -76,10 +76,12 @@ static void run_worker(double grace, bool is_spawned)
     struct option_error error;
     struct script_config config = { .path = script_path };
     struct peers peers = { 0 };
+    struct notify notify = NOTIFY_NOBODY;
     struct worker_config worker_config = {
         .options = &options,
         .listening = &set,
         .peers = &peers,
+        .notify = &notify,
         .is_spawned = is_spawned,
         .who = { .id = 1, .count = 1, .generation = 1 },
         .argc = 4,
