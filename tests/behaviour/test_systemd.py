@@ -1,19 +1,27 @@
-"""What systemd hears and passes, with a stand-in for it.
+"""What systemd hears and passes, with a stand-in for it; and the units of
+examples/deploy, judged by systemd's own tools.
 
 SPDX-License-Identifier: MIT
 """
 import os
+import pathlib
 import re
+import shutil
 import socket
+import subprocess
 from signal import SIGTERM
 
 import pytest
 
 from support import fastcgi
-from support.gateway import run, wait_until
+from support.gateway import environment, program, run, wait_until
 
 IS_ROOT = os.geteuid() == 0
 APP = "function on_request(req) return 200, {}, 'ok' end\n"
+DEPLOY = (pathlib.Path(__file__).resolve().parent.parent.parent / "examples" /
+          "deploy")
+UNITS = ["fcgi-lua.socket", "fcgi-lua.service", "fcgi-lua@.socket",
+         "fcgi-lua@.service"]
 VARIABLES = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS",
              "LISTEN_PID", "LISTEN_FDNAMES"]
 
@@ -295,3 +303,88 @@ def test_socket_activation_as_another_user(gateway, manager, tmp_path, how):
         assert uid == ("65534" if IS_ROOT else str(os.geteuid()))
         assert gw.stop() == 0
     assert path.exists()        # systemd's own
+
+
+# --- the units ---
+
+def tool(name):
+    path = shutil.which(name)
+    assert path, f"{name} is not installed (package systemd)"
+    return path
+
+
+@pytest.fixture
+def units(tmp_path):
+    """The units with this program for the installed one."""
+    for name in UNITS:
+        text = (DEPLOY / name).read_text()
+        if name.endswith(".service"):
+            assert "/usr/local/bin/fcgi-lua " in text
+        (tmp_path / name).write_text(
+            text.replace("/usr/local/bin/fcgi-lua ", program() + " "))
+    return tmp_path
+
+
+def analyze(*args):
+    return subprocess.run([tool("systemd-analyze"), *map(str, args)],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env=environment(), text=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_takes_the_units(units, name):
+    done = analyze("verify", "--man=no", units / name)
+    # What it finds wrong with other units of this machine is not ours.
+    ours = [line for line in done.stdout.splitlines() if "fcgi-lua" in line]
+    assert done.returncode == 0 and not ours, done.stdout
+
+
+def test_systemd_would_not_take_a_mistake(units):
+    """That the test above can fail."""
+    path = units / "fcgi-lua.service"
+    path.write_text(path.read_text().replace("Type=notify", "Typ=notify"))
+    done = analyze("verify", "--man=no", path)
+    assert "fcgi-lua.service" in done.stdout and "Typ" in done.stdout
+
+
+@pytest.mark.parametrize("name", [name for name in UNITS
+                                  if name.endswith(".service")])
+def test_services_are_hardened(units, name):
+    """At most 1.5 of 10: a service without any of it has 9.6."""
+    args = ["security", "--offline=yes", "--no-pager", "--threshold=15"]
+    done = analyze(*args, units / name)
+    assert done.returncode == 0, done.stdout
+    bare = units / "bare.service"
+    bare.write_text(re.sub(r"(?s)\nDynamicUser=.*?\n\[Install\]",
+                           "\n[Install]", (units / name).read_text()))
+    assert analyze(*args, bare).returncode != 0
+
+
+def settings(path):
+    lines = path.read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines
+                if "=" in line and not line.startswith("#"))
+
+
+@pytest.mark.parametrize("suffix", ["", "@"])
+def test_units_fit_the_program(units, suffix):
+    service = settings(units / f"fcgi-lua{suffix}.service")
+    grace = re.search(r"--grace=(\d+)", service["ExecStart"])
+    assert service["Type"] == "notify"
+    assert int(service["TimeoutStopSec"]) > int(grace.group(1))
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    options = service["ExecStart"].split()[1:-1]
+    assert run("--print-config", *options).code == 0
+    # an option's default: code that blocks ends before systemd steps in
+    limit = re.search(r"^block-limit = (\d+)", run("--print-config").out,
+                      re.M)
+    assert int(service["WatchdogSec"]) > 2 * int(limit.group(1))
+
+
+def test_the_two_services_differ_in_their_instance_only(units):
+    def directives(name):
+        return [line for line in (units / name).read_text().splitlines()
+                if line and line[0] not in "#["
+                and not re.search(r"%i|^(StateDirectory|ExecStart|Requires|"
+                                  r"After|Also|Description)=", line)]
+    assert directives("fcgi-lua.service") == directives("fcgi-lua@.service")
