@@ -59,7 +59,7 @@ struct options {
 
     unsigned workers;
     double load_timeout; /* seconds; 0: never */
-    char *user; /* USER[:GROUP], which exist; or NULL */
+    char *user;          /* USER[:GROUP], which exist; or NULL */
     char *chdir;
 
     size_t max_body; /* bytes; 0: no limit of ours */
