@@ -47,10 +47,13 @@ static void unlink_own(const struct listen_socket *sock)
 {
     struct stat now;
 
-    if (sock->path_to_unlink != NULL && sock->bound_by == getpid() &&
-        lstat(sock->path_to_unlink, &now) == 0 && S_ISSOCK(now.st_mode) &&
-        now.st_dev == sock->dev && now.st_ino == sock->ino &&
-        unlink(sock->path_to_unlink) == -1)
+    if (sock->path_to_unlink == NULL || sock->bound_by != getpid())
+        return;
+    if (lstat(sock->path_to_unlink, &now) == 0 &&
+        (!S_ISSOCK(now.st_mode) || now.st_dev != sock->dev ||
+         now.st_ino != sock->ino || unlink(sock->path_to_unlink) == 0))
+        return;
+    if (errno != ENOENT)
         log_write(LOG_LEVEL_NOTICE,
                   "%s stays: this user may not remove it (%s); the next start "
                   "replaces it",

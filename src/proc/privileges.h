@@ -4,7 +4,9 @@
  * are: the environment (HOME and USER stay root's), the umask, the working
  * directory, what is open already.  A process that has dropped root is not
  * dumpable, as the kernel has it: no core files, and others of its user cannot
- * look into memory that may hold what root has read.
+ * look into memory that may hold what root has read.  Programs with the set-uid
+ * bit still work for the script (sendmail, sudo): NoNewPrivileges= of systemd
+ * takes them away.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -252,6 +252,22 @@ def test_pid_file_and_socket_in_a_folder_of_roots_stay(gateway, anybodys):
             assert re.search(rf" notice .*{folder}/{name} stays", gw.log())
 
 
+def test_what_cannot_be_reached_stays_too(gateway, tmp_path):
+    """In a folder that the user may not even enter."""
+    folder = tmp_path / "run"
+    folder.mkdir(0o700)
+    user = "nobody" if IS_ROOT else str(os.geteuid())
+    gw = gateway(APP, f"--pid={folder}/pid", "-u", user,
+                 listen=f"unix:{folder}/s", address=f"{folder}/s")
+    assert gw.stop() == 0
+    if not IS_ROOT:
+        assert list(folder.iterdir()) == []
+        return
+    assert (folder / "pid").read_text() == ""
+    for name in ("pid", "s"):
+        assert re.search(rf" notice .*{folder}/{name} stays", gw.log())
+
+
 def test_socket_keeps_the_owner_that_was_asked_for(gateway, anybodys):
     path = anybodys / "s"
     user = "nobody" if IS_ROOT else str(os.geteuid())

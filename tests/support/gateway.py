@@ -23,8 +23,8 @@ PROJECT = pathlib.Path(__file__).resolve().parent.parent.parent
 REPORTS = re.compile(r"ERROR: AddressSanitizer|LeakSanitizer|runtime error:|"
                      r"ERROR: ThreadSanitizer|AddressSanitizer:DEADLYSIGNAL")
 # What a test must not inherit from whoever runs the tests.
-FOREIGN = re.compile(r"FCGI_|LISTEN_|NOTIFY_SOCKET|LUA_|JOURNAL_STREAM|"
-                     r"INVOCATION_ID")
+FOREIGN = re.compile(r"FCGI_|LISTEN_|NOTIFY_SOCKET|WATCHDOG_|LUA_|"
+                     r"JOURNAL_STREAM|INVOCATION_ID")
 
 
 def program():

@@ -315,6 +315,11 @@ static void bad_values_get_one_clear_line(void **state)
     assert_usage_error("-l localhost a.lua",
                        "-l: \"localhost\" has no port (try :9000 or"
                        " 127.0.0.1:9000)");
+    assert_usage_error("--user= a.lua", "--user: \"\" names no user");
+    assert_usage_error("-u nobody: a.lua",
+                       "-u: \"nobody:\" names no group behind its :");
+    assert_usage_error("-u no-such-user a.lua",
+                       "-u: \"no-such-user\" names a user that does not exist");
     assert_usage_error("--pid=\x1b --tmpdir= a", "--tmpdir: \"\" is empty");
     assert_usage_error("--stderr=\x1b[2J\"\\ a.lua",
                        "--stderr: \"\\x1b[2J\\\"\\\\\" is none of fcgi|log");
@@ -497,7 +502,8 @@ static void the_help_fits_80_columns_and_has_every_option(void **state)
 static void print_config_shows_values_and_sources(void **state)
 {
     (void)state;
-    assert_int_equal(parse("--max-body=10240k -e a\nb\\ -l :1 -p 2 app.lua"),
+    assert_int_equal(parse("--max-body=10240k -e a\nb\\ -l :1 -p 2 -u nobody "
+                           "app.lua"),
                      OPTIONS_OK);
     assert_int_equal(read_environment("FCGI_LUA_TIMEOUT=1500ms"), OPTIONS_OK);
     assert_int_equal(set("log_level", "info"), OPTIONS_OK);
@@ -506,6 +512,7 @@ static void print_config_shows_values_and_sources(void **state)
     assert_config_has("listen = :1  (command line)\n"
                       "listen = :2  (command line)\n");
     assert_config_has("timeout = 1.5  (environment)\n");
+    assert_config_has("user = nobody  (command line)\n");
     assert_config_has("log-level = info  (script)\n");
     assert_config_has("stderr = fcgi  (default)\n");
     assert_config_has("max-spool = 1G  (default)\n");
