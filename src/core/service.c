@@ -40,6 +40,14 @@ void service_note_refusal(struct service *service, const char *why)
     log_write(LOG_LEVEL_WARN, "requests are refused: %s", why);
 }
 
+void service_observe(struct service *service, struct service_observer *observer)
+{
+    observer->next = service->observers;
+    service->observers = observer;
+    service->keeps_heads = service->keeps_heads || observer->wants_head;
+    service->measures_cpu = service->measures_cpu || observer->wants_cpu;
+}
+
 void service_free(struct service *service)
 {
     pool_free(&service->streams);

@@ -29,6 +29,15 @@ enum request_role {
     REQUEST_FILTER = 3
 };
 
+/* Somebody who hears of each request that was begun, once, when its answer is
+ * complete or its connection has gone. */
+struct service_observer {
+    struct service_observer *next;
+    void (*ended)(struct service_observer *observer, const struct request *req);
+    bool wants_head; /* req->response.sent_head */
+    bool wants_cpu;  /* req->cpu_user and cpu_system */
+};
+
 struct service_ops {
     /* Is there a hook for this role? */
     bool (*serves)(struct service *service, enum request_role role);
@@ -40,6 +49,8 @@ struct service_ops {
     /* Something that the author of the script should read. */
     void (*complain)(struct service *service, struct request *req,
                      const char *what);
+    /* Bytes of memory that the script holds.  May be NULL. */
+    size_t (*memory)(const struct service *service);
 };
 
 /* The last head that was right as it stood: scripts that write their own heads
@@ -65,6 +76,9 @@ struct service {
 
     struct service_head last_head;
 
+    struct service_observer *observers;
+    bool keeps_heads, measures_cpu; /* for one of them */
+
     unsigned serving;     /* in the hands of the script, ended or not */
     unsigned active;      /* requests begun and not ended */
     uint64_t spooled;     /* bytes of bodies on disk */
@@ -82,6 +96,10 @@ void service_init(struct service *service, const struct limits *limits,
 /* Tells operators, once a minute at most for each service, that requests are
  * refused; static text says why. */
 void service_note_refusal(struct service *service, const char *why);
+
+/* Adds an observer, which must outlive all requests. */
+void service_observe(struct service *service,
+                     struct service_observer *observer);
 
 /* Frees the pools; every request must be gone. */
 void service_free(struct service *service);

@@ -332,17 +332,22 @@ static void finish(struct exchange *exchange, uint32_t app_status,
 
 void fcgi_stream_refuse(struct fcgi_stream *stream)
 {
-    static const char text[] = "Status: 503 Service Unavailable\r\n"
-                               "Content-Type: text/plain\r\n\r\n"
-                               "503 Service Unavailable\n";
+    static const char head[] = "Status: 503 Service Unavailable\r\n"
+                               "Content-Type: text/plain\r\n\r\n";
+    static const char text[] = "503 Service Unavailable\n";
     struct fcgi_session *session = stream->session;
     bool keep_conn = stream->keep_conn;
     bool is_aborted = stream->in_params;
     uint16_t id = stream->id;
+    char both[sizeof(head) + sizeof(text)];
+    int len = snprintf(both, sizeof(both), "%s%s", head, text);
 
+    request_refused(session->service, stream->started, is_aborted,
+                    is_aborted ? 0 : sizeof(text) - 1);
     fcgi_stream_del(stream);
     if (!is_aborted) { /* spec 6.2: nothing before they are complete */
-        fcgi_send_record(session, FCGI_STDOUT, id, slice_of(text));
+        fcgi_send_record(session, FCGI_STDOUT, id,
+                         (struct slice){ both, (size_t)len });
         send_stream_end(session, FCGI_STDOUT, id);
     }
     fcgi_send_end(session, id, 0,

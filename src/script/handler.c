@@ -317,9 +317,17 @@ static void aborted(struct service *service, struct request *req)
         task_cancel(task, "abort");
 }
 
+static size_t memory(const struct service *service)
+{
+    const struct script *script = service->owner;
+
+    return script->memory.used;
+}
+
 const struct service_ops handler_ops = {
     .serves = serves,
     .ready = ready,
     .aborted = aborted,
     .complain = complain,
+    .memory = memory,
 };
