@@ -144,10 +144,13 @@ void request_abort(struct request *req)
     request_wake(req);
 }
 
-static void tell_observers(const struct request *req)
+static void tell_observers(struct request *req)
 {
-    struct service_observer *observer = req->service->observers;
+    struct service *service = req->service;
+    struct service_observer *observer = service->observers;
 
+    if (service->measures_cpu && service->ops->measure != NULL)
+        service->ops->measure(service, req);
     for (; observer != NULL; observer = observer->next)
         observer->ended(observer, req);
 }

@@ -49,6 +49,8 @@ struct service_ops {
     /* Something that the author of the script should read. */
     void (*complain)(struct service *service, struct request *req,
                      const char *what);
+    /* Brings cpu_user and cpu_system of a request up to date.  May be NULL. */
+    void (*measure)(struct service *service, struct request *req);
     /* Bytes of memory that the script holds.  May be NULL. */
     size_t (*memory)(const struct service *service);
 };

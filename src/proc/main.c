@@ -45,6 +45,7 @@ struct program {
     struct listen_passed passed; /* by systemd */
     struct privileges user;      /* if --user names one */
     struct notify notify;
+    struct access_log *access_log;
     bool is_spawned; /* fd 0 is the listening socket */
     int pid_file;    /* -1: none */
 };
@@ -91,6 +92,23 @@ static int open_log(const struct options *options)
         return EX_OK;
     return fail(EX_CANTCREAT, "cannot open the log %s: %s", options->log,
                 strerror(errno));
+}
+
+static int open_access_log(struct program *program)
+{
+    const struct options *options = &program->options;
+    const char *name;
+
+    if (options->access_log == NULL)
+        return EX_OK;
+    name = strrchr(options->script, '/');
+    program->access_log =
+        access_log_open(options->access_log, options->access_format,
+                        name == NULL ? options->script : name + 1);
+    if (program->access_log != NULL)
+        return EX_OK;
+    return fail(EX_CANTCREAT, "cannot open the access log %s: %s",
+                options->access_log, strerror(errno));
 }
 
 static int read_options(struct program *program, int argc, char **argv)
@@ -274,6 +292,7 @@ static int supervise(struct program *program)
                                    .listening = &program->listening,
                                    .peers = &program->peers,
                                    .notify = &program->notify,
+                                   .access_log = program->access_log,
                                    .board = board_new() };
     struct script *script = program->script;
     int status;
@@ -296,6 +315,7 @@ static int serve_alone(struct program *program)
         .listening = &program->listening,
         .peers = &program->peers,
         .notify = &program->notify,
+        .access_log = program->access_log,
         .is_spawned = program->is_spawned,
         .who = { .id = 1, .count = 1, .generation = 1 },
         .argc = program->argc,
@@ -318,6 +338,8 @@ static int serve(struct program *program)
     held_begin(); /* until the worker: else the socket files would stay */
     if (status == EX_OK)
         status = read_user(program);
+    if (status == EX_OK)
+        status = open_access_log(program);
     if (status == EX_OK)
         status = open_sockets(program);
     if (status != EX_OK)
@@ -401,6 +423,7 @@ int main(int argc, char **argv)
                   program.options.pid, strerror(errno));
     notify_close(&program.notify);
     peers_free(&program.peers);
+    access_log_close(program.access_log);
     options_free(&program.options);
     log_close();
     if (fflush(stdout) == EOF && status == EX_OK)

@@ -7,6 +7,7 @@
  */
 #include "proc/options.h"
 #include "io/address.h"
+#include "ops/access_log.h"
 #include "proc/options_table.h"
 #include "proc/options_value.h"
 #include "proc/privileges.h"
@@ -123,6 +124,9 @@ static const char *check_value(const struct option_spec *spec, const char *text,
     case KIND_LIST:
     case KIND_CHUNK:
         return *text == '\0' ? "is empty" : NULL;
+    case KIND_FORMAT:
+        return *text == '\0' ? "is empty"
+                             : access_log_check_format(text, complaint, room);
     case KIND_LISTEN:
         return address_parse(text, &address, complaint, room) ? NULL
                                                               : complaint;
@@ -228,6 +232,7 @@ static bool store_value(const struct option_spec *spec, void *field,
         *(bool *)field = true;
         break;
     case KIND_TEXT:
+    case KIND_FORMAT:
     case KIND_VERSION:
     case KIND_USER:
         return text_store(field, value->text);
@@ -352,6 +357,7 @@ bool options_differ(const struct options *a, const struct options *b,
     of_b = (const char *)b + spec->offset;
     switch (spec->kind) {
     case KIND_TEXT:
+    case KIND_FORMAT:
     case KIND_VERSION:
     case KIND_USER:
         return texts_differ(*(char *const *)of_a, *(char *const *)of_b);
@@ -408,6 +414,7 @@ void options_free(struct options *options)
 
         switch (options_table[i].kind) {
         case KIND_TEXT:
+        case KIND_FORMAT:
         case KIND_VERSION:
         case KIND_USER:
             free(*(char **)field);

@@ -75,6 +75,9 @@ struct options {
     char *log;
     int log_level; /* 0 error, 1 warn, 2 notice, 3 info, 4 debug */
     bool stderr_to_log;
+    char *access_log; /* a file or "-"; NULL: none */
+    char *access_format;
+    double slow; /* seconds; 0: never */
     char *pid;
 
     char *lua_compat; /* "5.1" or "5.3" */

@@ -155,6 +155,7 @@ static void print_spec(FILE *out, const struct option_spec *spec,
     case KIND_PORT: /* printed as listen */
         return;
     case KIND_TEXT:
+    case KIND_FORMAT:
     case KIND_VERSION:
     case KIND_USER: {
         char *const *owned = field;

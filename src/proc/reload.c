@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 /* Settings whose new values need a restart. */
-static const char *const kept[] = { "listen", "user", "pid", "workers" };
+static const char *const kept[] = { "listen",  "user",       "pid",
+                                    "workers", "access-log", "access-format" };
 
 /* --- its beginning and its end: whom to tell, besides the log ------------- */
 

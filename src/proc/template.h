@@ -17,6 +17,7 @@
 
 #include "io/listen.h"
 #include "io/peers.h"
+#include "ops/access_log.h"
 #include "ops/board.h"
 #include "proc/notify.h"
 #include "proc/options.h"
@@ -27,7 +28,8 @@ struct service_setup {
     const struct options *options;
     struct listen_set *listening;
     const struct peers *peers;
-    struct notify *notify; /* the supervisor's */
+    struct notify *notify;         /* the supervisor's */
+    struct access_log *access_log; /* or NULL */
     struct board *board;
 };
 

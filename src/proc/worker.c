@@ -41,6 +41,8 @@ static const double last_seconds = 1;
 /* mod_fcgid kills what has not ended 8 s after SIGTERM; cancelled handlers
  * need one of them. */
 static const double spawned_grace = 6;
+/* Before a pipe that did not take the access log is tried again. */
+static const double retry_seconds = 0.1;
 
 enum { SIGNALS = 8 };
 
@@ -57,6 +59,7 @@ struct worker {
     struct ev_signal signals[SIGNALS];
     struct ev_timer patience;
     struct ev_timer heartbeat; /* for systemd's watchdog */
+    struct ev_timer retry;     /* of the access log */
     struct ev_io link;
     struct ev_check turn_begins;
     struct ev_prepare turn_ends;
@@ -189,6 +192,31 @@ static void on_reopen(struct ev_loop *ev, struct ev_signal *watcher, int events)
         log_write(LOG_LEVEL_ERROR,
                   "cannot reopen the log %s: %s; the old one stays in use", log,
                   strerror(errno));
+    log = worker->config->options->access_log; /* the next one's is not used */
+    if (worker->config->access_log != NULL &&
+        access_log_reopen(worker->config->access_log, log) == -1)
+        log_write(LOG_LEVEL_ERROR,
+                  "cannot reopen the access log %s: %s; the old one stays in "
+                  "use",
+                  log, strerror(errno));
+}
+
+static void on_retry(struct ev_loop *ev, struct ev_timer *watcher, int events)
+{
+    (void)ev;
+    (void)watcher;
+    (void)events; /* the turn that it makes does the rest */
+}
+
+/* The end of a turn: its lines are written. */
+static void flush_access_log(struct worker *worker)
+{
+    struct access_log *log = worker->config->access_log;
+
+    if (log == NULL || !access_log_flush(log) || ev_is_active(&worker->retry))
+        return;
+    ev_timer_set(&worker->retry, retry_seconds, 0);
+    ev_timer_start(worker->loop->ev, &worker->retry);
 }
 
 static void on_reload(struct ev_loop *ev, struct ev_signal *watcher, int events)
@@ -523,6 +551,7 @@ static void serve(struct worker *worker)
     step(worker);
     while (!worker->stopped && !is_done(worker)) {
         loop_turn(worker->loop, true);
+        flush_access_log(worker);
         step(worker);
     }
     if (worker->status == EX_OK)
@@ -571,6 +600,9 @@ int worker_run(const struct worker_config *config)
     worker.patience.data = &worker;
     ev_timer_init(&worker.heartbeat, on_heartbeat, 0, 0);
     worker.heartbeat.data = &worker;
+    ev_timer_init(&worker.retry, on_retry, 0, 0);
+    if (config->access_log != NULL)
+        access_log_attach(config->access_log, &worker.service, config->who.id);
     watch_signals(&worker);
     if (config->place != NULL)
         watch_link(&worker);

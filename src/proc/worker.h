@@ -8,6 +8,7 @@
 
 #include "io/listen.h"
 #include "io/peers.h"
+#include "ops/access_log.h"
 #include "ops/board.h"
 #include "proc/notify.h"
 #include "proc/options.h"
@@ -26,7 +27,8 @@ struct worker_config {
     struct script *script; /* the worker's from when it is called */
     struct listen_set *listening;
     const struct peers *peers;
-    struct notify *notify;    /* hears when it serves, reloads, stops, lives */
+    struct notify *notify; /* hears when it serves, reloads, stops, lives */
+    struct access_log *access_log; /* or NULL */
     bool is_spawned;          /* a web server started the process, on fd 0 */
     struct script_worker who; /* the id also stands in the log */
     /* Of the program, to load the script anew at HUP; NULL: somebody else sees

@@ -324,10 +324,16 @@ static size_t memory(const struct service *service)
     return script->memory.used;
 }
 
+static void measure(struct service *service, struct request *req)
+{
+    task_charge(service->owner, req);
+}
+
 const struct service_ops handler_ops = {
     .serves = serves,
     .ready = ready,
     .aborted = aborted,
     .complain = complain,
+    .measure = measure,
     .memory = memory,
 };

@@ -76,6 +76,7 @@ struct script {
     unsigned worker_task_count; /* of those that come from no request */
     struct task *running;
     struct hook_run on_worker, on_exit;
+    double charged_user, charged_system; /* CPU time up to here, s */
 };
 
 /* The script of any thread of its state. */

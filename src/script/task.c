@@ -12,6 +12,7 @@
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 enum { KEEP_IDLE = 256 }; /* coroutines that wait for the next task */
 
@@ -158,6 +159,45 @@ static void fail(struct task *task, const char *what)
     close_coroutine(task);
 }
 
+static double seconds_of(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec * 1e-6;
+}
+
+/* Charges the request for the CPU time since the last call; NULL: nobody. */
+static void charge(struct script *script, struct request *req)
+{
+    struct rusage usage;
+    double user, system;
+
+    getrusage(RUSAGE_SELF, &usage);
+    user = seconds_of(usage.ru_utime);
+    system = seconds_of(usage.ru_stime);
+    if (req != NULL) {
+        req->cpu_user += user - script->charged_user;
+        req->cpu_system += system - script->charged_system;
+    }
+    script->charged_user = user;
+    script->charged_system = system;
+}
+
+void task_charge(struct script *script, struct request *req)
+{
+    if (script->running != NULL && script->running->req == req)
+        charge(script, req);
+}
+
+/* As task_resume, and its request is charged for it. */
+static int resume_charged(struct task *task, int nargs, int *nresults)
+{
+    int status;
+
+    charge(task->script, NULL);
+    status = task_resume(task->co, task->script->L, nargs, nresults);
+    charge(task->script, task->req);
+    return status;
+}
+
 static void go_on(struct task *task, int nargs)
 {
     struct script *script = task->script;
@@ -166,7 +206,10 @@ static void go_on(struct task *task, int nargs)
     task->state = TASK_RUNNING;
     script->running = task;
     watchdog_enter(&script->watchdog);
-    status = task_resume(task->co, script->L, nargs, &nresults);
+    if (script->service->measures_cpu)
+        status = resume_charged(task, nargs, &nresults);
+    else
+        status = task_resume(task->co, script->L, nargs, &nresults);
     watchdog_leave(&script->watchdog, task->co);
     script->running = NULL;
 

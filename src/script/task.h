@@ -112,6 +112,10 @@ void task_kill(struct task *task);
 /* Frees the idle ones. */
 void task_free_idle(struct script *script);
 
+/* Charges the request whose task runs, if it does, with the CPU time that it
+ * has used so far. */
+void task_charge(struct script *script, struct request *req);
+
 /* Resumes co from L with nargs arguments on its stack, as lua_resume does; the
  * one door through which coroutines are entered. */
 int task_resume(lua_State *co, lua_State *from, int nargs, int *nresults);

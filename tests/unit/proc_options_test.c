@@ -251,6 +251,29 @@ static void a_missing_script_is_a_usage_error(void **state)
                      OPTIONS_BAD);
 }
 
+static void the_format_of_the_access_log_is_checked(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("a.lua"), OPTIONS_OK);
+    assert_null(options.access_log);
+    assert_string_equal(options.access_format, "combined");
+    assert_true(options.slow == 0);
+    options_free(&options);
+    assert_int_equal(parse("--access-log=- --access-format=%R%% --slow=1.5 "
+                           "a.lua"),
+                     OPTIONS_OK);
+    assert_string_equal(options.access_log, "-");
+    assert_string_equal(options.access_format, "%R%%");
+    assert_true(options.slow == 1.5);
+    assert_usage_error("--access-format=%y a.lua",
+                       "--access-format: \"%y\" has an unknown directive: %y");
+    assert_usage_error("--access-format= a.lua",
+                       "--access-format: \"\" is empty");
+    assert_int_equal(read_environment("FCGI_LUA_ACCESS_FORMAT=%y"),
+                     OPTIONS_BAD);
+    assert_int_equal(error.exit_code, 78);
+}
+
 static void unknown_options_name_the_nearest(void **state)
 {
     (void)state;
@@ -266,7 +289,7 @@ static void unknown_options_name_the_nearest(void **state)
     assert_usage_error("-\x01", "-\\x01: there is no such option (try"
                                 " --help)");
     assert_int_equal(parse("--http=:80 a.lua"), OPTIONS_UNKNOWN);
-    assert_int_equal(parse("--access-log=- a.lua"), OPTIONS_UNKNOWN);
+    assert_int_equal(parse("--status=/x a.lua"), OPTIONS_UNKNOWN);
 }
 
 static void an_endless_option_name_is_cut_in_the_message(void **state)
@@ -787,6 +810,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(help_and_version_end_the_reading,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_missing_script_is_a_usage_error,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_format_of_the_access_log_is_checked,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(unknown_options_name_the_nearest,
                                         set_up, tear_down),
