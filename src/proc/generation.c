@@ -15,6 +15,9 @@
 /* What cancelled tasks have to clean up, and a little more: see cancel.h. */
 static const double last_seconds = 6;
 
+/* Without --slow: Lua that runs for longer without a pause is told of. */
+static const double blocked_seconds = 0.1;
+
 extern char **environ;
 
 struct generation *generation_new(const struct options *options,
@@ -126,11 +129,14 @@ int generation_start(struct generation *generation, struct loop *loop,
     struct script_limits limits = {
         .timeout = options->timeout,
         .block_limit = options->block_limit,
+        .slow = options->slow,
         .memory_limit = options->memory_limit,
         .stderr_to_log = options->stderr_to_log,
     };
 
     generation->loop = loop;
+    if (log_is_on(LOG_LEVEL_WARN))
+        limits.blocked = options->slow > 0 ? options->slow : blocked_seconds;
     if (!script_set_worker(script, &generation->who)) {
         errno = ENOMEM;
         return -1;

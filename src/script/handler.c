@@ -15,6 +15,7 @@
 #include "script/lua_request.h"
 #include "script/lua_task.h"
 #include "script/report.h"
+#include "script/slow.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -247,6 +248,8 @@ static void handler_ended(struct task *task)
 {
     struct request *req = task->req;
 
+    if (task->script->limits.slow > 0)
+        slow_ended(task);
     if (task->abort_hooks != NULL)
         free_abort_hooks(task);
     if (task->handle != NULL) {
@@ -295,6 +298,8 @@ static void ready(struct service *service, struct request *req)
         task_set_deadline(task, script->limits.timeout);
     req->handler = task;
     service->serving++;
+    if (script->limits.slow > 0)
+        slow_begun(script);
 }
 
 static void aborted(struct service *service, struct request *req)

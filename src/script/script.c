@@ -499,7 +499,8 @@ int script_attach(struct script *script, struct loop *loop,
     script->limits = *limits;
     script->memory.limit = limits->memory_limit;
     task_start_all(script);
-    return watchdog_init(&script->watchdog, limits->block_limit);
+    return watchdog_init(&script->watchdog, limits->block_limit,
+                         limits->blocked, loop_clock(loop));
 }
 
 void script_serve(struct script *script)
@@ -539,6 +540,7 @@ void script_del(struct script *script)
     task_free_idle(script);
     lua_task_log_failures(script);
     loop_timer_stop(&script->failures_timer);
+    loop_timer_stop(&script->slow_timer);
     if (script->L != NULL)
         lua_close(script->L);
     if (script->out != NULL)

@@ -77,6 +77,8 @@ bool script_set_worker(struct script *script,
 struct script_limits {
     double timeout;      /* of a request, s; 0: none */
     double block_limit;  /* of Lua that does not yield, s; 0: none */
+    double blocked;      /* ... from which on it is told of; 0: never */
+    double slow;         /* of a request, likewise */
     size_t memory_limit; /* bytes; 0: none */
     bool stderr_to_log;  /* errors and req:write_err */
 };

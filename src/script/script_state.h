@@ -72,6 +72,7 @@ struct script {
     struct list idle;     /* tasks with a coroutine to be used again */
     struct list failures; /* errors of tasks that nobody has joined yet */
     struct loop_timer failures_timer;
+    struct loop_timer slow_timer; /* the next handler that is slow */
     unsigned task_count, idle_count;
     unsigned worker_task_count; /* of those that come from no request */
     struct task *running;

@@ -7,6 +7,7 @@
 #include "script/cancel.h"
 #include "script/compat.h"
 #include "script/errors.h"
+#include "script/slow.h"
 #include "script/wait.h"
 
 #include <malloc.h>
@@ -120,7 +121,8 @@ static void close_coroutine(struct task *task)
         return;
     watchdog_enter(&script->watchdog);
     task_close_chain(task->co, script->L);
-    watchdog_leave(&script->watchdog, task->co);
+    if (watchdog_leave(&script->watchdog, task->co))
+        slow_blocked(task);
     task->co_is_known = true; /* its stack may have grown */
 }
 
@@ -210,8 +212,9 @@ static void go_on(struct task *task, int nargs)
         status = resume_charged(task, nargs, &nresults);
     else
         status = task_resume(task->co, script->L, nargs, &nresults);
-    watchdog_leave(&script->watchdog, task->co);
     script->running = NULL;
+    if (watchdog_leave(&script->watchdog, task->co))
+        slow_blocked(task);
 
     if (status == LUA_YIELD && task_is_waiting(task->co) &&
         task->refused_waits <= REFUSED_WAITS_MAX) {
@@ -287,6 +290,7 @@ struct task *task_new(struct script *script, const struct task_kind *kind,
     task->state = TASK_NEW;
     task->kind = kind;
     task->co_is_known = task->has_overflowed = task->has_kept_error = false;
+    task->is_slow = false;
     task->req = req != NULL ? request_ref(req) : NULL;
     task->owner = task->joined = NULL;
     list_init(&task->sibling);

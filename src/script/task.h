@@ -48,6 +48,7 @@ struct task {
     int co_ref;          /* anchors it */
     bool has_overflowed; /* its stack did */
     bool has_kept_error; /* see errors.c */
+    bool is_slow;        /* the slow log has told of it */
     bool co_is_known;    /* the script has seen its coroutine: not used again */
 
     struct request *req; /* or NULL; one reference while the task lives */

@@ -268,8 +268,7 @@ int task_yield_on(lua_State *L, lua_KFunction k)
     return lua_yieldk(L, 1, 0, k);
 }
 
-/* The coroutine that a waiting one has resumed; NULL: it waits itself. */
-static lua_State *inner_of(lua_State *co)
+lua_State *task_inner(lua_State *co)
 {
     if (!task_is_waiting(co) || lua_touserdata(co, -1) != &passing)
         return NULL;
@@ -284,7 +283,7 @@ struct task *task_waiting_in(struct script *script, lua_State *co)
 
         if (task->state != TASK_WAITING)
             continue;
-        for (lua_State *in = task->co; in != NULL; in = inner_of(in))
+        for (lua_State *in = task->co; in != NULL; in = task_inner(in))
             if (in == co)
                 return task;
     }
@@ -293,7 +292,7 @@ struct task *task_waiting_in(struct script *script, lua_State *co)
 
 int task_close_chain(lua_State *co, lua_State *from)
 {
-    lua_State *inner = inner_of(co);
+    lua_State *inner = task_inner(co);
 
     if (inner != NULL)
         task_close_chain(inner, from);

@@ -56,6 +56,10 @@ bool task_is_waiting(lua_State *co);
  * something waits; k goes on. */
 int task_yield_on(lua_State *L, lua_KFunction k);
 
+/* The coroutine that a waiting one has resumed; NULL: it waits itself, or does
+ * not wait. */
+lua_State *task_inner(lua_State *co);
+
 /* The task that waits in a coroutine, its own or one of the script that it has
  * resumed; NULL when none does. */
 struct task *task_waiting_in(struct script *script, lua_State *co);

@@ -192,6 +192,57 @@ static void a_coroutine_left_with_the_hook_is_used_on(void **state)
     assert_serves_on();
 }
 
+/* Both uses share the ticks, which come more often then. */
+static void telling_of_blocks_leaves_the_limit_as_it_is(void **state)
+{
+    double begun;
+
+    (void)state;
+    rig.limits.blocked = 0.01;
+    open_with_limit(0.2,
+                    "function on_request(req)\n" GOOD "  while true do end\n"
+                    "end");
+    begun = loop_now();
+    rig_serve(&request);
+    assert_true(loop_now() - begun >= 0.19);
+    assert_was_stopped();
+    rig_assert_logged("blocked the loop for");
+    assert_serves_on();
+}
+
+static void a_block_in_a_coroutine_leaves_no_hook(void **state)
+{
+    (void)state;
+    rig.limits.blocked = 0.01;
+    open_with_limit(0, "local fcgi = require 'fcgi'\n"
+                       "local co = coroutine.wrap(function() while true do\n"
+                       "  local t = fcgi.now() + 0.05\n"
+                       "  while fcgi.now() < t do end\n"
+                       "  coroutine.yield(debug.gethook())\n"
+                       "end end)\n"
+                       "function on_request(req)\n"
+                       "  local hook = co()\n"
+                       "  return 200, nil, tostring(hook)\n"
+                       "end");
+    for (int i = 0; i < 3; i++) {
+        rig_serve(&request);
+        assert_string_equal(request.body.data, "nil");
+        rig_assert_logged("blocked the loop for");
+        assert_false(rig.script->watchdog.is_noted);
+        rig_forget_log();
+    }
+}
+
+static void a_short_stretch_is_not_told_of(void **state)
+{
+    (void)state;
+    rig.limits.blocked = 30;
+    open_with_limit(0.08, "function on_request(req) while true do end end");
+    rig_serve(&request);
+    assert_was_stopped();
+    assert_null(strstr(rig_log(), "blocked the loop"));
+}
+
 /* Where no hook runs: a pattern that backtracks for ever. */
 static void c_code_that_never_returns_ends_the_process(void **state)
 {
@@ -323,6 +374,9 @@ int main(void)
         SCRIPT_TEST(the_timer_stands_still_while_nothing_runs),
         SCRIPT_TEST(without_a_limit_there_is_no_timer),
         SCRIPT_TEST(a_coroutine_left_with_the_hook_is_used_on),
+        SCRIPT_TEST(telling_of_blocks_leaves_the_limit_as_it_is),
+        SCRIPT_TEST(a_block_in_a_coroutine_leaves_no_hook),
+        SCRIPT_TEST(a_short_stretch_is_not_told_of),
         SCRIPT_TEST(c_code_that_never_returns_ends_the_process),
         SCRIPT_TEST(two_scripts_have_two_watchdogs),
         SCRIPT_TEST(each_of_two_scripts_is_stopped),
