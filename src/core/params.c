@@ -105,6 +105,19 @@ bool params_scan(struct slice params, size_t len,
                                struct slice value),
                  void *arg)
 {
+    return params_scan_lengths(params, (uint64_t)1 << len, found, arg);
+}
+
+static inline bool is_in(uint64_t lengths, size_t len)
+{
+    return len < 64 && (lengths >> len & 1) != 0;
+}
+
+bool params_scan_lengths(struct slice params, uint64_t lengths,
+                         void (*found)(void *arg, struct slice name,
+                                       struct slice value),
+                         void *arg)
+{
     struct short_pairs pairs = all_pairs(params);
     struct slice rest, name, value;
     const char *at;
@@ -113,15 +126,15 @@ bool params_scan(struct slice params, size_t len,
 
     for (;;) {
         while (next_short(&pairs, &at, &name_len, &value_len)) {
-            if (name_len == len)
-                found(arg, (struct slice){ at, len },
-                      (struct slice){ at + len, value_len });
+            if (is_in(lengths, name_len))
+                found(arg, (struct slice){ at, name_len },
+                      (struct slice){ at + name_len, value_len });
         }
         rest = (struct slice){ pairs.at, (size_t)(pairs.end - pairs.at) };
         status = params_next(&rest, &name, &value);
         if (status != PARAMS_PAIR)
             return status == PARAMS_END;
-        if (name.len == len)
+        if (is_in(lengths, name.len))
             found(arg, name, value);
         pairs.at = rest.data;
     }

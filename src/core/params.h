@@ -11,6 +11,8 @@
 #include "base/buffer.h"
 #include "base/slice.h"
 
+#include <stdint.h>
+
 enum params_status {
     PARAMS_PAIR,     /* *name and *value are set; *in moved past them */
     PARAMS_END,      /* *in is empty */
@@ -24,12 +26,20 @@ enum params_status params_next(struct slice *in, struct slice *name,
 /* Finds the first value of name.  Returns false when there is none. */
 bool params_find(struct slice params, struct slice name, struct slice *value);
 
-/* Calls found(arg, name, value) for every pair whose name has len bytes.
+/* Calls found(arg, name, value) for every pair whose name has len bytes, at
+ * most 63.
  * Returns whether every pair is whole. */
 bool params_scan(struct slice params, size_t len,
                  void (*found)(void *arg, struct slice name,
                                struct slice value),
                  void *arg);
+
+/* The same for every pair whose name has n bytes, where bit n of lengths is
+ * set; n is at most 63. */
+bool params_scan_lengths(struct slice params, uint64_t lengths,
+                         void (*found)(void *arg, struct slice name,
+                                       struct slice value),
+                         void *arg);
 
 /* Appends a pair: lengths below 128 in one byte, others in four (spec 3.4).
  * A name or value of 2 GiB or more is BUFFER_FULL. */

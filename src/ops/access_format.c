@@ -70,8 +70,9 @@ struct access_format {
     struct slice wanted[WANTED_MAX];
     char *names[WANTED_MAX]; /* of those that were made here */
     size_t wanted_count;
-    uint64_t lengths; /* bit n: a wanted name has n bytes */
-    size_t method, uri, path, path_info, query, remote, agent;
+    uint64_t lengths;                    /* bit n: a wanted name has n bytes */
+    uint8_t first[64], next[WANTED_MAX]; /* those of a length, from 1 on */
+    size_t method, uri, remote, agent;
     struct time_text json_time;
 };
 
@@ -97,6 +98,8 @@ static bool find_wanted(struct access_format *format, struct slice name,
     format->lengths |= (uint64_t)1 << name.len;
     *index = format->wanted_count;
     format->wanted[format->wanted_count++] = name;
+    format->next[*index] = format->first[name.len];
+    format->first[name.len] = (uint8_t)format->wanted_count;
     return true;
 }
 
@@ -443,9 +446,6 @@ enum access_format_status access_format_new(const char *text,
     if (format == NULL)
         return ACCESS_FORMAT_NO_MEMORY;
     format->uri = want(format, "REQUEST_URI");
-    format->query = want(format, "QUERY_STRING");
-    format->path = want(format, "SCRIPT_NAME");
-    format->path_info = want(format, "PATH_INFO");
     format->text = strdup(text);
     if (format->text == NULL)
         goto done;
@@ -502,21 +502,37 @@ bool access_format_wants_cpu(const struct access_format *format)
 
 /* --- writing a line ------------------------------------------------------- */
 
+struct look_up {
+    const struct access_format *format;
+    struct slice *values;
+};
+
+static void note_value(void *arg, struct slice name, struct slice value)
+{
+    const struct look_up *look_up = arg;
+    const struct access_format *format = look_up->format;
+
+    for (unsigned i = format->first[name.len]; i > 0; i = format->next[i - 1]) {
+        const char *wanted = format->wanted[i - 1].data;
+
+        if (wanted[name.len - 1] != name.data[name.len - 1] ||
+            memcmp(wanted, name.data, name.len) != 0)
+            continue;
+        if (look_up->values[i - 1].data == NULL)
+            look_up->values[i - 1] = value;
+        return;
+    }
+}
+
 /* The first value of each wanted parameter. */
 static void look_up(const struct access_format *format,
                     const struct request *req, struct slice *values)
 {
-    struct slice rest = buffer_slice(&req->params), name, value;
+    struct look_up arg = { format, values };
 
     memset(values, 0, format->wanted_count * sizeof(*values));
-    while (params_next(&rest, &name, &value) == PARAMS_PAIR) {
-        if (name.len > 63 || (format->lengths >> name.len & 1) == 0)
-            continue;
-        for (size_t i = 0; i < format->wanted_count; i++)
-            if (format->wanted[i].len == name.len && values[i].data == NULL &&
-                memcmp(format->wanted[i].data, name.data, name.len) == 0)
-                values[i] = value;
-    }
+    params_scan_lengths(buffer_slice(&req->params), format->lengths, note_value,
+                        &arg);
 }
 
 static int status_of(const struct request *req)
@@ -524,15 +540,20 @@ static int status_of(const struct request *req)
     return req->response.is_head_sent ? req->response.status : CLIENT_CLOSED;
 }
 
+static struct slice param_of(const struct request *req, const char *name)
+{
+    struct slice value = { NULL, 0 };
+
+    request_param(req, slice_of(name), &value);
+    return value;
+}
+
 /* The target of the request line; where the web server does not pass it, what
  * it was made into. */
-static struct slice uri_of(const struct access_format *format,
-                           const struct slice *values, char *buffer,
-                           size_t room, bool with_query)
+static struct slice uri_of(const struct request *req, struct slice uri,
+                           char *buffer, size_t room, bool with_query)
 {
-    struct slice uri = values[format->uri], path = values[format->path],
-                 info = values[format->path_info],
-                 query = values[format->query];
+    struct slice path, info, query;
     const char *mark;
     int n;
 
@@ -542,6 +563,9 @@ static struct slice uri_of(const struct access_format *format,
             uri.len = (size_t)(mark - uri.data);
         return uri;
     }
+    path = param_of(req, "SCRIPT_NAME");
+    info = param_of(req, "PATH_INFO");
+    query = param_of(req, "QUERY_STRING");
     if (path.len + info.len == 0)
         return uri;
     if (!with_query)
@@ -555,10 +579,9 @@ static struct slice uri_of(const struct access_format *format,
     return (struct slice){ buffer, (size_t)n < room ? (size_t)n : room - 1 };
 }
 
-static struct slice query_of(const struct access_format *format,
-                             const struct slice *values)
+static struct slice query_of(const struct request *req, struct slice uri)
 {
-    struct slice query = values[format->query], uri = values[format->uri];
+    struct slice query = param_of(req, "QUERY_STRING");
     const char *mark;
 
     if (query.data != NULL)
@@ -662,16 +685,16 @@ static void put_item(struct text_out *out, const struct access_format *format,
     case ITEM_URI:
     case ITEM_PATH:
         put_field(out, item,
-                  uri_of(format, values, buffer, sizeof(buffer),
+                  uri_of(req, values[format->uri], buffer, sizeof(buffer),
                          item->kind == ITEM_URI));
         break;
     case ITEM_QUERY_MARK:
-        if (query_of(format, values).len > 0)
+        if (query_of(req, values[format->uri]).len > 0)
             text_put(out, slice_of("?"));
         break;
     case ITEM_QUERY:
-        text_put_escaped(out, query_of(format, values), ACCESS_FIELD_MAX,
-                         !item->is_quoted);
+        text_put_escaped(out, query_of(req, values[format->uri]),
+                         ACCESS_FIELD_MAX, !item->is_quoted);
         break;
     case ITEM_HEADER:
         put_field(
@@ -742,7 +765,8 @@ static void put_json(struct text_out *out, struct access_format *format,
     char buffer[8192];
     long milliseconds;
     time_t second = begun_at(entry, &milliseconds);
-    struct slice uri = uri_of(format, values, buffer, sizeof(buffer), true);
+    struct slice uri =
+        uri_of(req, values[format->uri], buffer, sizeof(buffer), true);
 
     if (time->len == 0 || time->second != second) {
         struct tm tm;

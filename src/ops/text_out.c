@@ -50,18 +50,47 @@ static bool is_plain(char c, bool is_bare)
            !(is_bare && (c == ' ' || c == '[' || c == ']'));
 }
 
+/* The same for eight bytes at once, not bare ones: each term has the top bit of
+ * the bytes that are 0x80 and above, 0x7f, below the blank, or one of the two
+ * (and maybe of one behind such a byte, which does not matter). */
+static bool are_plain(const char *eight)
+{
+    static const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t word, quote, backslash;
+
+    memcpy(&word, eight, sizeof(word));
+    quote = word ^ ones * '"';
+    backslash = word ^ ones * '\\';
+    return ((word | (word + ones) | (word - ones * ' ') | (quote - ones) |
+             (backslash - ones)) &
+            ones * 0x80) == 0;
+}
+
+/* How many bytes at the front of text, at most so many, stand for themselves.
+ */
+static size_t plain_front(struct slice text, size_t most, bool is_bare)
+{
+    size_t n = 0;
+
+    if (text.len < most)
+        most = text.len;
+    while (!is_bare && most - n >= 8 && are_plain(text.data + n))
+        n += 8;
+    while (n < most && is_plain(text.data[n], is_bare))
+        n++;
+    return n;
+}
+
 void text_put_escaped(struct text_out *out, struct slice text, size_t most,
                       bool is_bare)
 {
     size_t end = most < out->size - out->len ? out->len + most : out->size;
 
     while (text.len > 0) {
-        size_t n = 0, room = end - out->len;
+        size_t room = end - out->len, n = plain_front(text, room, is_bare);
         unsigned char c;
         char *at = out->data + out->len;
 
-        while (n < text.len && n < room && is_plain(text.data[n], is_bare))
-            n++;
         memcpy(at, text.data, n);
         out->len += n;
         slice_take(&text, n);
@@ -139,10 +168,8 @@ void text_put_json(struct text_out *out, struct slice text, size_t most)
     while (text.len > 0) {
         char buffer[8];
         struct slice part;
-        size_t n = 0, room = end - out->len;
+        size_t room = end - out->len, n = plain_front(text, room, false);
 
-        while (n < text.len && n < room && is_plain(text.data[n], false))
-            n++;
         if (n > 0)
             part = slice_take(&text, n);
         else

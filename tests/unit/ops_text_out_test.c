@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -89,6 +90,26 @@ static void quotes_and_control_bytes_are_escaped(void **state)
     assert_text("\\x00\\xFF\\x20\\x5Bb\\x5D");
 }
 
+/* Eight bytes are looked at together. */
+static void a_byte_is_escaped_wherever_it_stands(void **state)
+{
+    (void)state;
+    for (unsigned c = 0; c < 256; c++) {
+        bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+
+        for (size_t at = 0; at < 17; at++) {
+            char in[] = "abc 0~!#[]^'{}z_9", expected[32];
+
+            in[at] = (char)c;
+            snprintf(expected, sizeof(expected),
+                     plain ? "%.*s%c%s" : "%.*s\\x%02X%s", (int)at, in, c,
+                     in + at + 1);
+            text_put_escaped(&out, (struct slice){ in, 17 }, 64, false);
+            assert_text(expected);
+        }
+    }
+}
+
 static void json_keeps_utf8_and_escapes_the_rest(void **state)
 {
     static const struct {
@@ -127,6 +148,7 @@ int main(void)
         TEST(what_does_not_fit_is_left_out),
         TEST(a_field_has_a_limit_of_its_own),
         TEST(quotes_and_control_bytes_are_escaped),
+        TEST(a_byte_is_escaped_wherever_it_stands),
         TEST(json_keeps_utf8_and_escapes_the_rest),
     };
 
