@@ -15,7 +15,7 @@
 
 /* Where nothing was sent before the client had gone, as nginx has it. */
 enum { CLIENT_CLOSED = 499 };
-enum { WANTED_MAX = 64, TIME_TEXT_MAX = 128 };
+enum { WANTED_MAX = 64, TIME_TEXT_MAX = 512 }; /* all of it escaped */
 
 static const char default_time[] = "%d/%b/%Y:%H:%M:%S %z";
 
@@ -70,7 +70,7 @@ struct access_format {
     struct slice wanted[WANTED_MAX];
     char *names[WANTED_MAX]; /* of those that were made here */
     size_t wanted_count;
-    uint64_t lengths;                    /* bit n: a wanted name has n bytes */
+    struct params_filter filter;         /* of those names */
     uint8_t first[64], next[WANTED_MAX]; /* those of a length, from 1 on */
     size_t method, uri, remote, agent;
     struct time_text json_time;
@@ -95,7 +95,7 @@ static bool find_wanted(struct access_format *format, struct slice name,
         }
     if (format->wanted_count == WANTED_MAX || name.len > 63)
         return false;
-    format->lengths |= (uint64_t)1 << name.len;
+    params_filter_add(&format->filter, name);
     *index = format->wanted_count;
     format->wanted[format->wanted_count++] = name;
     format->next[*index] = format->first[name.len];
@@ -284,7 +284,7 @@ static enum access_format_status add_time(struct parser *parser,
                                           struct item *item, struct slice arg,
                                           struct slice directive)
 {
-    char text[TIME_TEXT_MAX], *copy;
+    char text[TIME_TEXT_MAX / 4], *copy;
     struct tm tm = { .tm_mday = 1 };
     size_t index;
 
@@ -513,10 +513,7 @@ static void note_value(void *arg, struct slice name, struct slice value)
     const struct access_format *format = look_up->format;
 
     for (unsigned i = format->first[name.len]; i > 0; i = format->next[i - 1]) {
-        const char *wanted = format->wanted[i - 1].data;
-
-        if (wanted[name.len - 1] != name.data[name.len - 1] ||
-            memcmp(wanted, name.data, name.len) != 0)
+        if (memcmp(format->wanted[i - 1].data, name.data, name.len) != 0)
             continue;
         if (look_up->values[i - 1].data == NULL)
             look_up->values[i - 1] = value;
@@ -531,8 +528,8 @@ static void look_up(const struct access_format *format,
     struct look_up arg = { format, values };
 
     memset(values, 0, format->wanted_count * sizeof(*values));
-    params_scan_lengths(buffer_slice(&req->params), format->lengths, note_value,
-                        &arg);
+    params_scan_filtered(buffer_slice(&req->params), &format->filter,
+                         note_value, &arg);
 }
 
 static int status_of(const struct request *req)
@@ -636,15 +633,19 @@ static void put_time(struct text_out *out, struct item *item, time_t second)
     struct time_text *time = item->time;
 
     if (time->len == 0 || time->second != second) {
+        struct text_out made = { time->text, sizeof(time->text), 0 };
+        char text[TIME_TEXT_MAX / 4];
         struct tm tm;
+        size_t len;
 
         localtime_r(&second, &tm);
-        time->len =
-            strftime(time->text, sizeof(time->text), item->arg.data, &tm);
+        len = strftime(text, sizeof(text), item->arg.data, &tm);
+        text_put_escaped(&made, (struct slice){ text, len }, TIME_TEXT_MAX,
+                         false);
+        time->len = made.len;
         time->second = second;
     }
-    text_put_escaped(out, (struct slice){ time->text, time->len },
-                     ACCESS_FIELD_MAX, false);
+    text_put(out, (struct slice){ time->text, time->len });
 }
 
 static void put_memory(struct text_out *out, const struct request *req,

@@ -38,8 +38,8 @@ def test_a_file(gateway, tmp_path):
     gw.stop()
     text = path.read_text()
     check_lines(text)
-    assert re.search(r" warn \[\d+/1\] .*a\\x0ab\b", text)
-    assert re.search(r" error \[\d+/1\] app\.lua:4: out of cheese \(.*\n"
+    assert re.search(r" warn \[\d+/1\] .*app\.lua:3: a\b.*\n    b\n", text)
+    assert re.search(r" error \[\d+/1\] .*app\.lua:4: out of cheese \(.*\n"
                      r"    stack traceback:\n    \t", text)
     assert gw.log() == ""
 
