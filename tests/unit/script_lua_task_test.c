@@ -436,38 +436,6 @@ static void a_finalizer_that_is_called_by_hand_does_no_harm(void **state)
     rig_assert_logged("of an unknown");
 }
 
-/* Lua gives up a finalizer for which there is no room on the C stack. */
-static void an_error_outlives_its_object_without_finalizer(void **state)
-{
-    (void)state;
-    rig_open("local fcgi = require 'fcgi'\n"
-             "local objects = {}\n"
-             "local function deep(n)\n"
-             "  objects[n] = nil\n"
-             "  collectgarbage()\n"
-             "  pcall(deep, n + 1)\n"
-             "end\n"
-             "function on_request(req)\n"
-             "  for i = 1, 250 do\n"
-             "    objects[i] = fcgi.spawn(error, 'of number ' .. i)\n"
-             "  end\n"
-             "  fcgi.sleep(0)\n"
-             "  deep(1)\n"
-             "  objects = nil\n"
-             "  collectgarbage()\n"
-             "  collectgarbage()\n"
-             "  return 200, nil, 'x'\n"
-             "end\n");
-    rig_serve(&request);
-    assert_string_equal(request.body.data, "x");
-    for (int i = 1; i <= 250; i++) {
-        char text[32];
-
-        snprintf(text, sizeof(text), "of number %d (", i);
-        assert_int_equal(rig_logged(text), 1);
-    }
-}
-
 /* Many tasks of one request must not keep other requests out. */
 static void the_orphans_of_a_request_count_as_one(void **state)
 {
@@ -1004,7 +972,6 @@ int main(void)
         SCRIPT_TEST(an_abort_ends_no_task),
         SCRIPT_TEST(orphans_may_clean_up_and_count_as_serving),
         SCRIPT_TEST(a_finalizer_that_is_called_by_hand_does_no_harm),
-        SCRIPT_TEST(an_error_outlives_its_object_without_finalizer),
         SCRIPT_TEST(the_orphans_of_a_request_count_as_one),
         SCRIPT_TEST(what_helps_an_orphan_has_its_patience_at_most),
         SCRIPT_TEST(the_error_of_an_orphan_is_logged),
