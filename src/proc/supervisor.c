@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "proc/held.h"
 #include "proc/link.h"
+#include "proc/notify.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -187,6 +188,7 @@ static void on_ready(struct worker *worker)
     supervisor->setup->board->generation = crew->number;
     log_write(LOG_LEVEL_NOTICE, "generation %u serves with %u workers",
               crew->number, ready);
+    notify_ready(supervisor->setup->notify, "serving");
     for (struct list *link = supervisor->workers.next;
          link != &supervisor->workers; link = link->next) {
         struct worker *other = list_entry(link, struct worker, link);
@@ -294,6 +296,7 @@ static void worker_gone(struct worker *worker, int status)
         log_write(LOG_LEVEL_ERROR,
                   "generation %u is not fit to serve: generation %u goes on",
                   crew->number, supervisor->current->number);
+        notify_ready(supervisor->setup->notify, "the reload failed");
         abandon(crew);
         return;
     }
@@ -502,6 +505,7 @@ static void load_failed(struct crew *crew, const char *why)
     }
     log_write(LOG_LEVEL_ERROR, "the reload failed, generation %u goes on: %s",
               supervisor->current->number, why);
+    notify_ready(supervisor->setup->notify, "the reload failed");
     abandon(crew);
 }
 
@@ -727,6 +731,7 @@ static void stop(struct supervisor *supervisor, const char *why, int exit_code)
               why);
     supervisor->stopping = true;
     supervisor->exit_code = exit_code;
+    notify_stopping(supervisor->setup->notify, why);
     listen_close(supervisor->setup->listening);
     for (struct list *link = supervisor->workers.next;
          link != &supervisor->workers; link = link->next)
@@ -781,6 +786,7 @@ static void on_reload(struct ev_loop *ev, struct ev_signal *watcher, int events)
     if (supervisor->stopping || list_is_empty(&supervisor->crews))
         return;
     log_write(LOG_LEVEL_NOTICE, "SIGHUP: the script is loaded again");
+    notify_reloading(supervisor->setup->notify);
     newest = list_entry(supervisor->crews.prev, struct crew, link);
     if (newest->state == CREW_LOADING || newest->state == CREW_RISING)
         supervisor->reload_again = true;
@@ -874,6 +880,7 @@ static void on_look(struct ev_loop *ev, struct ev_timer *watcher, int events)
                   worker->id, (int)worker->pid, (double)(ms - since) / 1000);
         kill(worker->pid, SIGKILL);
     }
+    notify_watchdog(supervisor->setup->notify);
     find_dead(supervisor);
     sweep(supervisor);
     if (supervisor->current != NULL && !ev_is_active(&supervisor->respawn))

@@ -181,13 +181,10 @@ static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
     }
 }
 
-static void on_reopen(struct ev_loop *ev, struct ev_signal *watcher, int events)
+static void reopen_logs(struct worker *worker)
 {
-    struct worker *worker = watcher->data;
     const char *log = worker->current->options->log;
 
-    (void)ev;
-    (void)events;
     if (log_open(log) == -1)
         log_write(LOG_LEVEL_ERROR,
                   "cannot reopen the log %s: %s; the old one stays in use", log,
@@ -199,6 +196,13 @@ static void on_reopen(struct ev_loop *ev, struct ev_signal *watcher, int events)
                   "cannot reopen the access log %s: %s; the old one stays in "
                   "use",
                   log, strerror(errno));
+}
+
+static void on_reopen(struct ev_loop *ev, struct ev_signal *watcher, int events)
+{
+    (void)ev;
+    (void)events;
+    reopen_logs(watcher->data);
 }
 
 static void on_retry(struct ev_loop *ev, struct ev_timer *watcher, int events)
@@ -260,9 +264,7 @@ static void obey(struct worker *worker, const struct link_message *message,
             return;
         break;
     case LINK_REOPEN:
-        if (log_open(worker->current->options->log) == -1)
-            log_write(LOG_LEVEL_ERROR, "cannot reopen the log %s: %s",
-                      worker->current->options->log, strerror(errno));
+        reopen_logs(worker);
         break;
     default:
         break;
