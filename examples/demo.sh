@@ -14,6 +14,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 port=${PORT:-8080}
 program=${FCGI_LUA:-$root/build/release/fcgi-lua}
+PATH=$PATH:/usr/sbin:/sbin # lighttpd's place, which a user's PATH lacks
 examples=(hello query env echo slow countdown stream errors parallel cancel
     background pipeline cron iterator)
 
