@@ -238,9 +238,19 @@ static int l_remote_addr(lua_State *L)
     return push_param(L, lua_request_get(L), "REMOTE_ADDR", NULL);
 }
 
+/* nginx sends the parameter empty where nobody has authenticated: that is no
+ * user, and must not be true in a script's `if`. */
 static int l_user(lua_State *L)
 {
-    return push_param(L, lua_request_get(L), "REMOTE_USER", NULL);
+    struct request *req = lua_request_get(L);
+    struct slice user;
+
+    if (req != NULL && request_param(req, slice_of("REMOTE_USER"), &user) &&
+        user.len == 0) {
+        luaL_pushfail(L);
+        return 1;
+    }
+    return push_param(L, req, "REMOTE_USER", NULL);
 }
 
 static int l_content_length(lua_State *L)

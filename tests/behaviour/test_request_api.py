@@ -52,6 +52,7 @@ def test_params_are_still_there_after_waiting(lua):
     ("host()", {"HTTP_HOST": "example.org"}, '"example.org"'),
     ("remote_addr()", {"REMOTE_ADDR": "2001:db8::7"}, '"2001:db8::7"'),
     ("user()", {"REMOTE_USER": "alice"}, '"alice"'),
+    ("user()", {"REMOTE_USER": ""}, "nil"),
     ("content_length()", {"CONTENT_LENGTH": "12"}, "12"),
     ("content_length()", {"CONTENT_LENGTH": "0"}, "0"),
     ("content_length()", {"CONTENT_LENGTH": ""}, "nil"),
