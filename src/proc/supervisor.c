@@ -413,7 +413,7 @@ static void fill(struct supervisor *supervisor)
         if (worker->crew != crew || worker->state == WORKER_DRAINING)
             continue;
         if (worker->id > supervisor->target)
-            drain(worker, "stop");
+            drain(worker, "reload"); /* its connections go to the others */
         else
             is_there[worker->id] = true;
     }
