@@ -47,6 +47,42 @@ function on_request(req)
 end
 ```
 
+# The life of a worker
+
+A worker is a process that serves.  Three hooks frame its life: `on_start` runs
+once for each generation of the script, after it was loaded and before there are
+workers; `on_worker` in each worker before it accepts; `on_exit` when its last
+request has ended.  The last two are tasks of the worker: they may wait, and
+what they spawn lives until on_exit has ended.  `--load-timeout` limits the
+top level, on_start and on_worker.
+
+```lua
+local fcgi = require "fcgi"
+local visits
+
+function on_worker(id)
+  visits = 0
+  fcgi.every(60, function() fcgi.log("info", visits, " visits so far") end)
+end
+
+function on_exit(id, reason)
+  fcgi.log("notice", "worker ", id, " ends (", reason, "): ", visits)
+end
+
+function on_request(req)
+  visits = visits + 1
+  return 200, { ["Content-Type"] = "text/plain" }, visits .. "\n"
+end
+```
+
+An error in on_start is an error of loading; one in on_worker ends the worker,
+which does not serve then.  SIGHUP loads the script anew, beside the one that
+serves: first in a child, so the top level should have no lasting effects, then
+in the process itself.  When its on_worker has ended it gets all further
+requests; those that have begun end with the script that they began with.  That
+one's on_exit gets "reload", and its other tasks are cancelled.  When anything
+fails on the way the old script serves on.  Globals are not handed over.
+
 # The answer
 
 A handler may return `status[, headers[, body]]`: an integer from 200 to 599, a
@@ -147,7 +183,8 @@ gives the reason:
 | "finished"  | the handler whose request the task belongs to has returned  |
 | "timeout"   | the time of fcgi.timeout or of `--timeout` was over         |
 | "abort"     | the client has gone, and the script asked for it            |
-| "stop"      | the process stops and its `--grace` is over                 |
+| "stop"      | the process stops, or has reloaded, and `--grace` is over   |
+| "stop", "reload" | a worker's own task: after its last request and on_exit |
 
 A handler that was cancelled before it sent anything is answered with 504 for
 "timeout", else with 503.
@@ -172,7 +209,7 @@ it is cancelled when the handler has returned, not when the answer is finished
 and not when the client goes.  One that is spawned just before the handler
 returns never begins: join it, or detach it.  task:detach() gives it to the
 worker process; there the tasks live that were started while the script was
-loaded, and those that they start; they are cancelled when the process stops.
+loaded, and those that they start; they are cancelled when on_exit has ended.
 Tasks take turns: one runs until it waits, so what stands between two waits is
 never interrupted.
 
@@ -267,8 +304,70 @@ print(log) --> { "a1", "b1", "a2", "b2" }
 --- end
 --- ```
 ---@field on_error? async fun(req: fcgi.Request, err: any, trace: string): ...
+--- Runs once when the script has been loaded and its sockets are open, before
+--- there are workers.  Cannot wait.  An error ends the start.
+---
+--- ```lua
+--- local primes
+---
+--- function on_start()
+---   primes = { 2, 3, 5, 7 }
+--- end
+---
+--- function on_request(req)
+---   return 200, {}, table.concat(primes, " ")
+--- end
+--- ```
+---@field on_start? fun()
+--- Runs in each worker before it accepts; gets the worker's number, from 1.
+--- After an error the worker does not serve: a single process exits with 78.
+---@field on_worker? async fun(id: integer)
+--- Runs in a worker when its last request has ended; gets its number and the
+--- reason: "stop", "reload" and, where there are several workers,
+--- "max-requests", "max-memory", "upgrade" or "orphan".  It has what is left of
+--- `--grace`, and a second when nothing is.
+---@field on_exit? async fun(id: integer, reason: string)
 --- "cancel": a handler whose client has gone is cancelled, with reason "abort".
 ---@field abort? "cancel"
+
+--- Which worker a process is.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(fcgi.worker.id, fcgi.worker.generation) --> 1, 1
+--- ```
+---@class fcgi.Worker
+--- Its number, from 1; one that replaces another takes over the number.
+---@field id integer
+--- The process id.
+---@field pid integer
+--- How many workers there are.
+---@field count integer
+--- How often the script was loaded, so 1 until the first reload.
+---@field generation integer
+
+--- What fcgi.stats tells.  Those of the process are nil while the script is
+--- being loaded.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(fcgi.stats().active) --> 1
+--- ```
+---@class fcgi.Stats
+--- Requests of this process so far.
+---@field requests integer?
+--- Those that have begun and not ended.
+---@field active integer?
+--- Connections that this process has accepted so far.
+---@field accepted integer?
+--- When the process began to serve, in seconds since 1970.
+---@field started integer?
+--- Seconds since then, with fractions.
+---@field uptime number?
+--- Bytes of memory that Lua uses.
+---@field memory integer
+--- Tasks of this script that have not ended, handlers included.
+---@field tasks integer
 
 --- The module: `local fcgi = require "fcgi"`.
 ---@class fcgi
@@ -277,6 +376,8 @@ print(log) --> { "a1", "b1", "a2", "b2" }
 ---@field args string[]
 --- The version of fcgi-lua, such as "0.1.0".
 ---@field version string
+--- The worker that this is; nil at the top level and in on_start.
+---@field worker fcgi.Worker?
 local fcgi = {}
 
 --- Waits; others run meanwhile.  `fcgi.sleep(0)` lets everybody else who is
@@ -318,6 +419,17 @@ function fcgi.now() end
 ---@param level "error"|"warn"|"notice"|"info"|"debug"
 ---@param ... any
 function fcgi.log(level, ...) end
+
+--- What the process has done so far, and what it uses.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local stats = fcgi.stats()
+--- print(stats.requests > 0, stats.memory > 0) --> true, true
+--- ```
+---@nodiscard
+---@return fcgi.Stats stats a new table each time
+function fcgi.stats() end
 
 --- Why a task was cancelled, from the error that its wait raised: for code that
 --- catches errors and must tell the two apart.

@@ -24,8 +24,18 @@ enum log_level {
 enum { LOG_ENTRY_MAX = 16384 }; /* bytes of one entry, details included */
 
 /* Sends the log to a file (appended to, made with mode 0640), to "-" (stderr)
- * or to "syslog".  Returns 0, or -1 with errno and the old log still in use. */
+ * or to "syslog".  Where stderr is systemd's journal each line begins with its
+ * priority and has no time.  Returns 0, or -1 with errno and the old log still
+ * in use. */
 int log_open(const char *target);
+
+/* Sends it to the syslog daemon that has its socket at path: a datagram a line,
+ * in the way of RFC 3164.  Returns what log_open does. */
+int log_open_syslog(const char *path);
+
+/* Opens a file as log_open does, for whoever writes another log.  Returns the
+ * descriptor, which is the caller's and does not block, or -1 with errno. */
+int log_open_file(const char *path);
 
 /* Closes what log_open opened; later lines go to stderr. */
 void log_close(void);

@@ -127,6 +127,39 @@ bool params_scan(struct slice params, size_t len,
     }
 }
 
+static inline bool may_be_in(const struct params_filter *filter,
+                             const char *name, size_t len)
+{
+    return len > 0 && len < 64 &&
+           (filter->ends[len] >> (name[len - 1] & 63) & 1) != 0;
+}
+
+bool params_scan_filtered(
+    struct slice params, const struct params_filter *filter,
+    void (*found)(void *arg, struct slice name, struct slice value), void *arg)
+{
+    struct short_pairs pairs = all_pairs(params);
+    struct slice rest, name, value;
+    const char *at;
+    size_t name_len, value_len;
+    enum params_status status;
+
+    for (;;) {
+        while (next_short(&pairs, &at, &name_len, &value_len)) {
+            if (may_be_in(filter, at, name_len))
+                found(arg, (struct slice){ at, name_len },
+                      (struct slice){ at + name_len, value_len });
+        }
+        rest = (struct slice){ pairs.at, (size_t)(pairs.end - pairs.at) };
+        status = params_next(&rest, &name, &value);
+        if (status != PARAMS_PAIR)
+            return status == PARAMS_END;
+        if (may_be_in(filter, name.data, name.len))
+            found(arg, name, value);
+        pairs.at = rest.data;
+    }
+}
+
 static size_t put_length(char *out, size_t len)
 {
     if (len < 0x80) {

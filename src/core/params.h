@@ -11,6 +11,8 @@
 #include "base/buffer.h"
 #include "base/slice.h"
 
+#include <stdint.h>
+
 enum params_status {
     PARAMS_PAIR,     /* *name and *value are set; *in moved past them */
     PARAMS_END,      /* *in is empty */
@@ -30,6 +32,24 @@ bool params_scan(struct slice params, size_t len,
                  void (*found)(void *arg, struct slice name,
                                struct slice value),
                  void *arg);
+
+/* Which names somebody looks for, roughly: for each length the last bytes. */
+struct params_filter {
+    uint64_t ends[64];
+};
+
+/* Adds a name of 1 to 63 bytes to a filter that was zeroed. */
+static inline void params_filter_add(struct params_filter *filter,
+                                     struct slice name)
+{
+    filter->ends[name.len] |= (uint64_t)1 << (name.data[name.len - 1] & 63);
+}
+
+/* The same for every pair whose name may be in the filter: all that are, and
+ * few others. */
+bool params_scan_filtered(
+    struct slice params, const struct params_filter *filter,
+    void (*found)(void *arg, struct slice name, struct slice value), void *arg);
 
 /* Appends a pair: lengths below 128 in one byte, others in four (spec 3.4).
  * A name or value of 2 GiB or more is BUFFER_FULL. */

@@ -7,6 +7,7 @@
 #include "core/limits.h"
 #include "core/params.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* A pooled request keeps the memory of its parameters for the next one. */
@@ -143,6 +144,17 @@ void request_abort(struct request *req)
     request_wake(req);
 }
 
+static void tell_observers(struct request *req)
+{
+    struct service *service = req->service;
+    struct service_observer *observer = service->observers;
+
+    if (service->measures_cpu && service->ops->measure != NULL)
+        service->ops->measure(service, req);
+    for (; observer != NULL; observer = observer->next)
+        observer->ended(observer, req);
+}
+
 void request_detach(struct request *req)
 {
     if (req->exchange == NULL)
@@ -150,6 +162,30 @@ void request_detach(struct request *req)
     req->exchange = NULL;
     req->service->active--;
     request_abort(req);
+    tell_observers(req);
+}
+
+void request_disown(struct request *req)
+{
+    req->exchange = NULL;
+    req->service->active--;
+    req->is_aborted = true;
+}
+
+void request_refused(struct service *service, double started, bool is_aborted,
+                     uint64_t body_bytes)
+{
+    struct request req = { .service = service,
+                           .serial = ++service->serial,
+                           .role = REQUEST_RESPONDER,
+                           .started = started,
+                           .is_aborted = is_aborted,
+                           .is_ended = !is_aborted };
+
+    req.response.is_head_sent = !is_aborted;
+    req.response.status = 503;
+    req.response.body_bytes = body_bytes;
+    tell_observers(&req);
 }
 
 void request_ended(struct request *req)
@@ -157,6 +193,7 @@ void request_ended(struct request *req)
     req->exchange = NULL;
     req->is_ended = true;
     req->service->active--;
+    tell_observers(req);
     if (!req->is_aborted) /* else a reader still gets what had arrived */
         request_drop_input(req);
     request_wake(req);
@@ -263,4 +300,27 @@ bool request_param(const struct request *req, struct slice name,
                    struct slice *value)
 {
     return params_find(buffer_slice(&req->params), name, value);
+}
+
+static bool is_sound_id(struct slice id)
+{
+    if (id.len == 0 || id.len > REQUEST_ID_MAX)
+        return false;
+    for (size_t i = 0; i < id.len; i++)
+        if (id.data[i] <= ' ' || id.data[i] > '~')
+            return false;
+    return true;
+}
+
+struct slice request_id(const struct request *req, char buffer[REQUEST_ID_MAX])
+{
+    struct slice id;
+    int n;
+
+    if (request_param(req, slice_of("HTTP_X_REQUEST_ID"), &id) &&
+        is_sound_id(id))
+        return id;
+    n = snprintf(buffer, REQUEST_ID_MAX, "%llx",
+                 (unsigned long long)req->serial);
+    return (struct slice){ buffer, (size_t)n };
 }

@@ -27,6 +27,8 @@ struct request_waiter {
     void (*wake)(struct request_waiter *waiter);
 };
 
+enum { REQUEST_ID_MAX = 64 };
+
 struct request {
     unsigned refs;
     enum request_role role;
@@ -37,6 +39,7 @@ struct request {
     void *handler;    /* the service's own, while it is being served */
     unsigned orphans; /* of the handler: tasks that have outlived it */
     double started;   /* service's clock at BEGIN */
+    double cpu_user, cpu_system; /* s of its Lua, if the service measures it */
 
     struct buffer params;
     bool params_too_large; /* what came was dropped */
@@ -86,6 +89,16 @@ void request_abort(struct request *req);
 /* Aborts a request that runs, and takes its exchange from it. */
 void request_detach(struct request *req);
 
+/* There is no memory for it after all: it goes as if it had never been, and who
+ * answers in its stead calls request_refused. */
+void request_disown(struct request *req);
+
+/* Tells observers of a request for which there was no struct request: it was
+ * begun at that time and answered with 503 and so many bytes of body, or
+ * (is_aborted) its client has gone before. */
+void request_refused(struct service *service, double started, bool is_aborted,
+                     uint64_t body_bytes);
+
 /* Wakes all waiters, in the order in which they came. */
 void request_wake(struct request *req);
 
@@ -113,6 +126,10 @@ void request_consume(struct request *req, struct body *body, size_t n);
 /* The first value of a parameter; false when there is none. */
 bool request_param(const struct request *req, struct slice name,
                    struct slice *value);
+
+/* The id of a request, as in the logs: X-Request-Id if the web server sent a
+ * sound one, else our own. */
+struct slice request_id(const struct request *req, char buffer[REQUEST_ID_MAX]);
 
 /* The answer is complete; the exchange is gone, and the body dropped unless
  * the client had gone. */

@@ -15,12 +15,14 @@ void response_init(struct response *response)
     *response = (struct response){ 0 };
     buffer_init(&response->head, RESPONSE_HEAD_MAX);
     buffer_init(&response->reason, RESPONSE_REASON_MAX);
+    buffer_init(&response->sent_head, RESPONSE_HEAD_MAX + RESPONSE_REASON_MAX);
 }
 
 void response_free(struct response *response)
 {
     buffer_free(&response->head);
     buffer_free(&response->reason);
+    buffer_free(&response->sent_head);
 }
 
 static enum response_result to_result(enum buffer_status status)
@@ -162,7 +164,10 @@ static void send_head(struct request *req, int status, struct slice lines)
 
     response->status = status;
     response->state = RESPONSE_BODY;
+    response->is_head_sent = true;
     response->drops_body = req->is_head || !head_allows_body(status);
+    if (req->service->keeps_heads) /* without memory it is not known */
+        buffer_append(&response->sent_head, lines);
     req->exchange->ops->head(req->exchange, lines);
 }
 
@@ -460,9 +465,11 @@ void response_fail(struct request *req, int status)
                             "Content-Length: %d\r\n\r\n",
                             status, head_reason(status), text_len);
         send_head(req, status, (struct slice){ head, (size_t)head_len });
-        if (!response->drops_body && !req->is_aborted)
+        if (!response->drops_body && !req->is_aborted) {
+            response->body_bytes += (size_t)text_len;
             req->exchange->ops->body(req->exchange,
                                      (struct slice){ text, (size_t)text_len });
+        }
     }
     if (req->exchange != NULL)
         end(req, 1, status == 503 ? EXCHANGE_OVERLOADED : EXCHANGE_COMPLETE);

@@ -33,10 +33,12 @@ struct response {
     bool is_built;      /* the gateway writes the head */
     bool admits;        /* an authorizer's answer that lets the client in */
     bool drops_body;    /* HEAD, 204, 304 */
+    bool is_head_sent;  /* status is what was sent */
     struct buffer head; /* bytes from the script, or lines that were set */
     struct buffer reason;
-    uint64_t body_bytes; /* sent */
-    size_t dropped;      /* bytes, since the writer last paused */
+    struct buffer sent_head; /* if the service keeps heads */
+    uint64_t body_bytes;     /* sent */
+    size_t dropped;          /* bytes, since the writer last paused */
 };
 
 enum response_result {

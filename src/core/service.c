@@ -16,8 +16,11 @@ enum { KEEP_BLOCKS = 16, KEEP_CHUNKS = 64, KEEP_REQUESTS = 256 };
 void service_init(struct service *service, const struct limits *limits,
                   const double *now, const char *tmpdir, size_t stream_size)
 {
-    *service =
-        (struct service){ .limits = *limits, .now = now, .tmpdir = tmpdir };
+    *service = (struct service){ .limits = *limits,
+                                 .now = now,
+                                 .tmpdir = tmpdir,
+                                 .started = *now,
+                                 .started_at = time(NULL) };
     block_pool_init(&service->blocks, KEEP_BLOCKS);
     chain_pool_init(&service->chunks, KEEP_CHUNKS);
     body_pool_init(&service->pieces, KEEP_REQUESTS);
@@ -35,6 +38,14 @@ void service_note_refusal(struct service *service, const char *why)
         return;
     service->refusal_noted = now;
     log_write(LOG_LEVEL_WARN, "requests are refused: %s", why);
+}
+
+void service_observe(struct service *service, struct service_observer *observer)
+{
+    observer->next = service->observers;
+    service->observers = observer;
+    service->keeps_heads = service->keeps_heads || observer->wants_head;
+    service->measures_cpu = service->measures_cpu || observer->wants_cpu;
 }
 
 void service_free(struct service *service)

@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 struct request;
 struct service;
@@ -28,6 +29,15 @@ enum request_role {
     REQUEST_FILTER = 3
 };
 
+/* Somebody who hears of each request that was begun, once, when its answer is
+ * complete or its connection has gone. */
+struct service_observer {
+    struct service_observer *next;
+    void (*ended)(struct service_observer *observer, const struct request *req);
+    bool wants_head; /* req->response.sent_head */
+    bool wants_cpu;  /* req->cpu_user and cpu_system */
+};
+
 struct service_ops {
     /* Is there a hook for this role? */
     bool (*serves)(struct service *service, enum request_role role);
@@ -39,6 +49,10 @@ struct service_ops {
     /* Something that the author of the script should read. */
     void (*complain)(struct service *service, struct request *req,
                      const char *what);
+    /* Brings cpu_user and cpu_system of a request up to date.  May be NULL. */
+    void (*measure)(struct service *service, struct request *req);
+    /* Bytes of memory that the script holds.  May be NULL. */
+    size_t (*memory)(const struct service *service);
 };
 
 /* The last head that was right as it stood: scripts that write their own heads
@@ -64,11 +78,17 @@ struct service {
 
     struct service_head last_head;
 
+    struct service_observer *observers;
+    bool keeps_heads, measures_cpu; /* for one of them */
+
     unsigned serving;     /* in the hands of the script, ended or not */
     unsigned active;      /* requests begun and not ended */
     uint64_t spooled;     /* bytes of bodies on disk */
     double refusal_noted; /* when; 0: never */
     uint64_t serial;      /* of the last request */
+    uint64_t accepted;    /* connections so far */
+    double started;       /* when, by now */
+    time_t started_at;    /* ... by the calendar */
 };
 
 /* Makes a service without ops; stream_size is the protocol's for `streams`. */
@@ -78,6 +98,10 @@ void service_init(struct service *service, const struct limits *limits,
 /* Tells operators, once a minute at most for each service, that requests are
  * refused; static text says why. */
 void service_note_refusal(struct service *service, const char *why);
+
+/* Adds an observer, which must outlive all requests. */
+void service_observe(struct service *service,
+                     struct service_observer *observer);
 
 /* Frees the pools; every request must be gone. */
 void service_free(struct service *service);

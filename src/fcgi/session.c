@@ -136,6 +136,8 @@ static void begin(struct fcgi_session *session, const char *body)
         return;
     }
     if (stream == NULL) {
+        if (!no_hook)
+            request_refused(service, *service->now, false, 0);
         fcgi_send_end(session, id, 0,
                       no_hook ? FCGI_UNKNOWN_ROLE : FCGI_OVERLOADED);
         goto ended;
@@ -181,7 +183,7 @@ static void add_params(struct fcgi_session *session, struct fcgi_stream *stream,
     case BUFFER_NO_MEMORY:
         stream->req = NULL; /* refused from here on */
         session->refused++;
-        request_detach(req);
+        request_disown(req);
         request_unref(req);
         break;
     }
@@ -460,11 +462,14 @@ static void drop_streams(struct fcgi_session *session)
         while (session->table[i] != NULL) {
             struct fcgi_stream *stream = session->table[i];
             struct request *req = stream->req;
+            double started = stream->started;
 
             fcgi_stream_del(stream);
             if (req != NULL) {
                 request_detach(req);
                 request_unref(req);
+            } else {
+                request_refused(session->service, started, true, 0);
             }
         }
     }

@@ -337,22 +337,26 @@ static void finish(struct exchange *exchange, uint32_t app_status,
 
 void fcgi_stream_refuse(struct fcgi_stream *stream)
 {
-    static const char busy[] = "Status: 503 Service Unavailable\r\n"
-                               "Content-Type: text/plain\r\n\r\n"
-                               "503 Service Unavailable\n";
-    static const char no_hook[] = "Status: 500 Internal Server Error\r\n"
-                                  "Content-Type: text/plain\r\n\r\n"
-                                  "500 Internal Server Error\n";
+    static const char busy[] = "503 Service Unavailable";
+    static const char no_hook[] = "500 Internal Server Error";
     struct fcgi_session *session = stream->session;
     bool keep_conn = stream->keep_conn;
     bool is_aborted = stream->in_params;
     bool lacks_hook = stream->no_hook;
     uint16_t id = stream->id;
+    const char *status = lacks_hook ? no_hook : busy;
+    char both[256];
+    int len = snprintf(both, sizeof(both),
+                       "Status: %s\r\nContent-Type: text/plain\r\n\r\n%s\n",
+                       status, status);
 
+    if (!lacks_hook)
+        request_refused(session->service, stream->started, is_aborted,
+                        is_aborted ? 0 : strlen(status) + 1);
     fcgi_stream_del(stream);
     if (!is_aborted) { /* spec 6.2: nothing before they are complete */
         fcgi_send_record(session, FCGI_STDOUT, id,
-                         slice_of(lacks_hook ? no_hook : busy));
+                         (struct slice){ both, (size_t)len });
         send_stream_end(session, FCGI_STDOUT, id);
     }
     fcgi_send_end(session, id, 0,

@@ -12,8 +12,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const double pause_seconds = 0.1; /* before accept is tried again */
-static const double log_seconds = 60;    /* between two lines about it */
+static const double pause_seconds = 0.1;   /* before accept is tried again */
+static const double share_seconds = 0.001; /* that are left to others */
+static const double log_seconds = 60;      /* between two lines about it */
 enum { BURST_MAX = 64 };
 
 struct acceptor {
@@ -29,6 +30,9 @@ struct acceptors {
     wire_open_fn *open_wire;
     struct ev_timer retry;
     double logged;
+    bool (*has_enough)(void *arg); /* or NULL */
+    void *arg;
+    bool has_waited; /* left them to others: takes what is there now */
     bool stopped, paused;
     size_t count;
     struct acceptor items[];
@@ -135,6 +139,22 @@ static bool accept_one(struct acceptor *acceptor)
     return true;
 }
 
+/* Not for longer than a millisecond: the others may be busy. */
+static bool leave_to_others(struct acceptors *all)
+{
+    if (all->has_enough == NULL)
+        return false;
+    if (all->has_waited || !all->has_enough(all->arg)) {
+        all->has_waited = false;
+        return false;
+    }
+    all->has_waited = true;
+    pause_all(all);
+    ev_timer_set(&all->retry, share_seconds, 0);
+    ev_timer_start(all->loop->ev, &all->retry);
+    return true;
+}
+
 /* As many as last time and one more: asking until there are none would cost a
  * system call each time. */
 static void on_acceptable(struct ev_loop *ev, struct ev_io *watcher, int events)
@@ -148,6 +168,8 @@ static void on_acceptable(struct ev_loop *ev, struct ev_io *watcher, int events)
         pause_all(acceptor->all);
         return;
     }
+    if (leave_to_others(acceptor->all))
+        return;
     while (n < acceptor->burst && accept_one(acceptor))
         n++;
     if (n == acceptor->burst)
@@ -185,6 +207,13 @@ struct acceptors *acceptors_new(struct loop *loop, struct conns *conns,
     conns_on_close(conns, on_conn_close, all);
     resume(all);
     return all;
+}
+
+void acceptors_share(struct acceptors *acceptors, bool (*has_enough)(void *arg),
+                     void *arg)
+{
+    acceptors->has_enough = has_enough;
+    acceptors->arg = arg;
 }
 
 void acceptors_stop(struct acceptors *acceptors)

@@ -22,6 +22,12 @@ struct acceptors *acceptors_new(struct loop *loop, struct conns *conns,
                                 const struct peers *peers,
                                 wire_open_fn *open_wire);
 
+/* Shares the sockets with other processes: while has_enough(arg) says so new
+ * connections are left to the others for a millisecond, and what still waits
+ * then is taken. */
+void acceptors_share(struct acceptors *acceptors, bool (*has_enough)(void *arg),
+                     void *arg);
+
 /* Accepts no more; the sockets stay open, they are the set's. */
 void acceptors_stop(struct acceptors *acceptors);
 

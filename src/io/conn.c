@@ -40,6 +40,8 @@ struct conns {
     bool draining;
     void (*on_close)(void *arg);
     void *on_close_arg;
+    bool (*give_away)(void *arg, int fd);
+    void *give_away_arg;
 };
 
 struct conn {
@@ -327,6 +329,20 @@ static void conn_settle(struct conn *conn)
         arm_timer(conn, at);
 }
 
+/* An idle connection of a worker that drains. */
+static void conn_retire(struct conn *conn)
+{
+    struct conns *conns = conn->conns;
+    struct wire *wire = conn->wire;
+
+    if (conns->give_away == NULL || conn->got_eof) {
+        wire->state = WIRE_CLOSE;
+    } else if (wire->out.len == 0) {
+        conns->give_away(conns->give_away_arg, conn->fd);
+        wire->state = WIRE_BROKEN; /* ours closes; nothing is shut down */
+    }
+}
+
 static void conn_speak(struct loop_speaker *speaker)
 {
     struct conn *conn = (struct conn *)(void *)speaker;
@@ -339,7 +355,7 @@ static void conn_speak(struct loop_speaker *speaker)
     }
     if (conn->conns->draining && wire->state == WIRE_OPEN &&
         !wire->ops->is_busy(wire) && wire->ops->owed_since(wire) <= 0)
-        wire->state = WIRE_CLOSE;
+        conn_retire(conn);
     if (wire->state == WIRE_BROKEN)
         conn_close(conn);
     else if (wire->state != WIRE_OPEN && wire->out.len == 0)
@@ -396,6 +412,7 @@ bool conns_open(struct conns *conns, int fd, wire_open_fn *open_wire)
         .timer_at = INFINITY,
         .speaker.speak = conn_speak,
     };
+    conns->service->accepted++;
     wire->changed = wire_has_changed;
     wire->owner = conn;
     list_init(&conn->speaker.link);
@@ -427,6 +444,13 @@ void conns_on_close(struct conns *conns, void (*fn)(void *arg), void *arg)
     conns->on_close_arg = arg;
 }
 
+void conns_on_idle(struct conns *conns, bool (*give_away)(void *arg, int fd),
+                   void *arg)
+{
+    conns->give_away = give_away;
+    conns->give_away_arg = arg;
+}
+
 void conns_drain(struct conns *conns)
 {
     conns->draining = true;
@@ -434,8 +458,10 @@ void conns_drain(struct conns *conns)
          link = link->next) {
         struct conn *conn = list_entry(link, struct conn, link);
 
-        /* A request may have come that the loop has not heard of yet. */
-        if (!conn->got_eof && !conn->wire->ops->is_busy(conn->wire))
+        /* A request may have come that the loop has not heard of yet: it is
+         * served here, unless another process takes over with all bytes. */
+        if (!conn->got_eof && !conn->wire->ops->is_busy(conn->wire) &&
+            conns->give_away == NULL)
             conn_read(conn);
         if (conn->lingering)
             conn->linger_until =

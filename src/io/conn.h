@@ -34,6 +34,12 @@ unsigned conns_count(const struct conns *conns);
 /* Calls fn(arg) whenever a connection has closed. */
 void conns_on_close(struct conns *conns, void (*fn)(void *arg), void *arg);
 
+/* What conns_drain does with a connection that is idle, between two requests:
+ * give_away(arg, fd) gives its socket to somebody else and returns true; the
+ * connection here closes in any case. */
+void conns_on_idle(struct conns *conns, bool (*give_away)(void *arg, int fd),
+                   void *arg);
+
 /* Closes idle connections, and each other one as soon as it is idle. */
 void conns_drain(struct conns *conns);
 

@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <linux/close_range.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int fds_open_missing(void)
@@ -52,6 +53,35 @@ int fds_cloexec_above(int last)
     if (close_range((unsigned)last + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
         return 0;
     return cloexec_by_listing(last);
+}
+
+static void close_socket(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+        close(fd);
+}
+
+/* Closing one while the folder is read takes none of the others off it. */
+void fds_close_sockets(int last)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    const struct dirent *entry;
+    unsigned long long number;
+    struct rlimit limit = { .rlim_cur = 1024 };
+
+    if (dir == NULL) {
+        getrlimit(RLIMIT_NOFILE, &limit);
+        for (int fd = last + 1; (rlim_t)fd < limit.rlim_cur; fd++)
+            close_socket(fd);
+        return;
+    }
+    while ((entry = readdir(dir)) != NULL)
+        if (slice_to_number(slice_of(entry->d_name), INT_MAX, &number) &&
+            (int)number > last)
+            close_socket((int)number);
+    closedir(dir);
 }
 
 int fds_raise_limit(void)

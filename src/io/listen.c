@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "io/listen.h"
+#include "base/log.h"
 #include "io/listen_set.h"
 
 #include <errno.h>
@@ -290,4 +291,10 @@ int listen_open(const struct address *address, struct listen_set *set,
         return listen_inherit(address->fd, set, error);
     }
     return host_open(address, set, error);
+}
+
+void listen_log(const struct listen_set *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        log_write(LOG_LEVEL_NOTICE, "listening on %s", set->items[i].name);
 }

@@ -54,14 +54,28 @@ struct listen_error {
 int listen_open(const struct address *address, struct listen_set *set,
                 struct listen_error *error);
 
-/* Takes over the sockets that systemd passed, if LISTEN_PID is this process,
- * and removes LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES from the environment in
- * any case.  Returns their number, or -1 as listen_open. */
-int listen_from_systemd(struct listen_set *set, struct listen_error *error);
+/* What systemd said in the environment of the sockets that it passed. */
+struct listen_passed {
+    bool is_ours;     /* LISTEN_PID is this process */
+    bool is_readable; /* LISTEN_FDS is a number that can be */
+    int count;
+};
+
+/* Reads LISTEN_PID and LISTEN_FDS and removes them, and LISTEN_FDNAMES, from
+ * the environment: to be called before anything can start a program. */
+void listen_read_passed(struct listen_passed *passed);
+
+/* Takes over the sockets that systemd passed to this process.  Returns their
+ * number, or -1 as listen_open. */
+int listen_from_systemd(const struct listen_passed *passed,
+                        struct listen_set *set, struct listen_error *error);
 
 /* Takes over fd 0, as fd:0 does.  Returns 1; 0 if it is not a listening
  * socket; or -1 as listen_open. */
 int listen_from_stdin(struct listen_set *set, struct listen_error *error);
+
+/* A line of the log for each. */
+void listen_log(const struct listen_set *set);
 
 /* Closes all sockets and empties the set.  The file of a unix socket goes too
  * if this process made it and nobody has replaced it.  errno survives. */

@@ -133,32 +133,40 @@ static bool read_variable(const char *name, unsigned long long *number)
     return text != NULL && slice_to_number(slice_of(text), INT_MAX, number);
 }
 
-int listen_from_systemd(struct listen_set *set, struct listen_error *error)
+void listen_read_passed(struct listen_passed *passed)
 {
     unsigned long long pid = 0, count = 0;
     bool has_count = read_variable("LISTEN_FDS", &count);
-    bool is_ours = read_variable("LISTEN_PID", &pid) &&
-                   pid == (unsigned long long)getpid() &&
-                   getenv("LISTEN_FDS") != NULL;
-    size_t before = set->count;
 
+    passed->is_ours = read_variable("LISTEN_PID", &pid) &&
+                      pid == (unsigned long long)getpid() &&
+                      getenv("LISTEN_FDS") != NULL;
+    passed->is_readable = has_count && count <= INT_MAX - FIRST_SYSTEMD_FD;
+    passed->count = passed->is_readable ? (int)count : 0;
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDNAMES");
-    if (!is_ours)
+}
+
+int listen_from_systemd(const struct listen_passed *passed,
+                        struct listen_set *set, struct listen_error *error)
+{
+    size_t before = set->count;
+
+    if (!passed->is_ours)
         return 0;
-    if (!has_count || count > INT_MAX - FIRST_SYSTEMD_FD) {
+    if (!passed->is_readable) {
         errno = EINVAL;
         return listen_fail_because(error, "getenv", "the sockets of systemd",
                                    "LISTEN_FDS is not a number");
     }
-    for (int i = 0; i < (int)count; i++) {
+    for (int i = 0; i < passed->count; i++) {
         if (listen_inherit(FIRST_SYSTEMD_FD + i, set, error) == -1) {
             listen_set_cut(set, before);
             return -1;
         }
     }
-    return (int)count;
+    return passed->count;
 }
 
 int listen_from_stdin(struct listen_set *set, struct listen_error *error)

@@ -4,6 +4,8 @@
  */
 #include "io/listen_set.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -39,14 +41,23 @@ int listen_fail_because(struct listen_error *error, const char *failed,
 
 /* Only the file that we made, and only in the process that made it: a forked
  * child closes its copy, and a successor may have taken the path over. */
+/* It may stay where root has bound it and another user stops: what then finds
+ * nobody listening is replaced at the next start. */
 static void unlink_own(const struct listen_socket *sock)
 {
     struct stat now;
 
-    if (sock->path_to_unlink != NULL && sock->bound_by == getpid() &&
-        lstat(sock->path_to_unlink, &now) == 0 && S_ISSOCK(now.st_mode) &&
-        now.st_dev == sock->dev && now.st_ino == sock->ino)
-        unlink(sock->path_to_unlink);
+    if (sock->path_to_unlink == NULL || sock->bound_by != getpid())
+        return;
+    if (lstat(sock->path_to_unlink, &now) == 0 &&
+        (!S_ISSOCK(now.st_mode) || now.st_dev != sock->dev ||
+         now.st_ino != sock->ino || unlink(sock->path_to_unlink) == 0))
+        return;
+    if (errno != ENOENT)
+        log_write(LOG_LEVEL_NOTICE,
+                  "%s stays: this user may not remove it (%s); the next start "
+                  "replaces it",
+                  sock->path_to_unlink, strerror(errno));
 }
 
 void listen_set_cut(struct listen_set *set, size_t count)

@@ -8,8 +8,14 @@
 #include "base/log.h"
 #include "io/fds.h"
 #include "io/peers.h"
+#include "proc/held.h"
+#include "proc/load.h"
+#include "proc/notify.h"
 #include "proc/options.h"
+#include "proc/generation.h"
 #include "proc/pidfile.h"
+#include "proc/privileges.h"
+#include "proc/supervisor.h"
 #include "proc/worker.h"
 #include "script/script.h"
 #include "version.h"
@@ -24,20 +30,24 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-/* mod_fcgid kills what has not ended 8 s after SIGTERM; cancelled handlers
- * need one of them. */
-static const double spawned_grace = 6;
-
 extern char **environ;
 
 /* All that is set up on the way, and taken down in one place. */
 struct program {
     struct options options;
+    int argc;
+    char **argv;
+    struct script_config config;
     struct script *script;
+    struct script *template; /* a supervisor's: its processes run it */
     struct listen_set listening;
     struct peers peers;
+    struct listen_passed passed; /* by systemd */
+    struct privileges user;      /* if --user names one */
+    struct notify notify;
+    struct access_log *access_log;
     bool is_spawned; /* fd 0 is the listening socket */
-    bool has_pid_file;
+    int pid_file;    /* -1: none */
 };
 
 /* A line on stderr, and in the log if that is elsewhere. */
@@ -84,6 +94,23 @@ static int open_log(const struct options *options)
                 strerror(errno));
 }
 
+static int open_access_log(struct program *program)
+{
+    const struct options *options = &program->options;
+    const char *name;
+
+    if (options->access_log == NULL)
+        return EX_OK;
+    name = strrchr(options->script, '/');
+    program->access_log =
+        access_log_open(options->access_log, options->access_format,
+                        name == NULL ? options->script : name + 1);
+    if (program->access_log != NULL)
+        return EX_OK;
+    return fail(EX_CANTCREAT, "cannot open the access log %s: %s",
+                options->access_log, strerror(errno));
+}
+
 static int read_options(struct program *program, int argc, char **argv)
 {
     struct option_error error;
@@ -106,62 +133,14 @@ static void print_version(void)
 
 /* --- the script ----------------------------------------------------------- */
 
-static int load_script(struct program *program, struct script_config *config)
+static int load(struct program *program)
 {
-    const struct options *options = &program->options;
-    char error[SCRIPT_ERROR_MAX];
+    char message[LOAD_MESSAGE_MAX];
+    int status = load_script(&program->options, &program->config,
+                             &program->script, message);
 
-    *config = (struct script_config){
-        .path = options->script,
-        .args = options->args,
-        .nargs = options->nargs,
-        .include = options->include.items,
-        .includes = options->include.count,
-        .eval = options->eval.items,
-        .evals = options->eval.count,
-        .lua_compat = options->lua_compat,
-        .memory_limit = options->memory_limit,
-    };
-    switch (script_load(config, &program->script, error)) {
-    case SCRIPT_OK:
-        break;
-    case SCRIPT_SYNTAX:
-        return fail(EX_DATAERR, "%s", error);
-    case SCRIPT_UNREADABLE:
-        return fail(EX_NOINPUT, "%s", error);
-    case SCRIPT_FAILED:
-        return fail(EX_CONFIG, "%s", error);
-    case SCRIPT_NO_MEMORY:
-        return fail(EX_OSERR, "%s: %s", options->script, error);
-    }
-    return EX_OK;
-}
-
-struct setting {
-    struct options *options;
-    struct option_error error;
-};
-
-static bool set_option(void *arg, const char *name, const char *value)
-{
-    struct setting *setting = arg;
-
-    return options_set(setting->options, name, value, OPTION_SCRIPT,
-                       &setting->error) == OPTIONS_OK;
-}
-
-/* What the script's table says, where nobody stronger has spoken. */
-static int read_settings(struct program *program)
-{
-    struct setting setting = { .options = &program->options };
-
-    setting.error.message[0] = '\0';
-    if (script_each_setting(program->script, set_option, &setting))
-        return EX_OK;
-    if (setting.error.message[0] == '\0')
-        return EX_CONFIG; /* it was told already */
-    return fail(setting.error.exit_code, "%s: %s", program->options.script,
-                setting.error.message);
+    return status == EX_OK || message[0] == '\0' ? status
+                                                 : fail(status, "%s", message);
 }
 
 /* --- the sockets ---------------------------------------------------------- */
@@ -197,7 +176,7 @@ static int open_sockets(struct program *program)
 
     if (program->options.listen.count > 0)
         return open_addresses(program);
-    n = listen_from_systemd(&program->listening, &error);
+    n = listen_from_systemd(&program->passed, &program->listening, &error);
     if (n == 0) {
         n = listen_from_stdin(&program->listening, &error);
         program->is_spawned = n > 0;
@@ -230,52 +209,154 @@ static int read_peers(struct program *program)
                 (int)junk.len, junk.data);
 }
 
-/* A stop that comes while the sockets are being opened waits until the worker
- * can hear it, which unblocks the signals: else the socket files would stay. */
-static void hold_stop_signals(void)
-{
-    sigset_t set;
+/* --- the user ------------------------------------------------------------- */
 
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGQUIT);
-    sigprocmask(SIG_BLOCK, &set, NULL);
+/* Looks before anything is opened whether the drop can succeed. */
+static int read_user(struct program *program)
+{
+    const struct options *options = &program->options;
+    char why[ADDRESS_ERROR_TEXT];
+
+    if (options->user == NULL)
+        return EX_OK;
+    if (!privileges_parse(options->user, &program->user, why, sizeof(why)))
+        return fail(EX_CONFIG, "--user: \"%s\" %s", options->user, why);
+    if (privileges_can_become(&program->user))
+        return EX_OK;
+    return fail(EX_NOPERM,
+                "--user: only root can become %s, and this is user %lu",
+                options->user, (unsigned long)geteuid());
+}
+
+/* message, of LOAD_MESSAGE_MAX bytes, says what is wrong. */
+static int drop_privileges(const struct program *program, char *message)
+{
+    const char *name = program->options.user, *failed;
+    const struct privileges *user = &program->user;
+
+    if (name == NULL)
+        return EX_OK;
+    if (privileges_drop(user, &failed) == -1) {
+        int code = errno == EPERM ? EX_NOPERM : EX_OSERR;
+
+        snprintf(message, LOAD_MESSAGE_MAX,
+                 "--user: cannot become %.200s: %s: %s", name, failed,
+                 strerror(errno));
+        return code;
+    }
+    log_write(LOG_LEVEL_NOTICE, "serving as user %lu, group %lu (--user=%s)",
+              (unsigned long)user->uid, (unsigned long)user->gid, name);
+    return EX_OK;
+}
+
+/* The user that serves has it, and on_start runs. */
+static int start_script(const struct program *program, char *message)
+{
+    int status = drop_privileges(program, message);
+
+    if (status == EX_OK)
+        status = load_start(&program->options, program->script, message);
+    return status;
 }
 
 /* --- from start to end ---------------------------------------------------- */
 
+/* In a process that is to be a template.  Of later generations the settings are
+ * read again, too; --user is what it was. */
+static int prepare_template(void *arg, struct service_setup *setup,
+                            struct script **script, char *message)
+{
+    struct program *program = arg;
+    struct generation *next = NULL;
+    const struct script_worker who = { .generation = 0 };
+    int status;
+
+    if (*script != NULL)
+        return start_script(program, message);
+    status =
+        generation_read(&next, program->argc, program->argv, &who, message);
+    if (status == EX_OK)
+        status = drop_privileges(program, message);
+    if (status == EX_OK)
+        status = load_start(next->options, next->script, message);
+    if (status != EX_OK)
+        return status;
+    setup->options = next->options;
+    *script = next->script; /* the process ends before the rest is freed */
+    return EX_OK;
+}
+
+static int supervise(struct program *program)
+{
+    struct service_setup setup = { .options = &program->options,
+                                   .listening = &program->listening,
+                                   .peers = &program->peers,
+                                   .notify = &program->notify,
+                                   .access_log = program->access_log,
+                                   .board = board_new() };
+    struct script *script = program->script;
+    int status;
+
+    if (setup.board == NULL)
+        return fail(EX_OSERR, "out of memory");
+    status = supervisor_run(&setup, script, prepare_template, program);
+    program->script = NULL; /* its finalizers are its processes' to run */
+    program->template = script;
+    board_del(setup.board);
+    return status;
+}
+
+/* Serves in this process. */
+static int serve_alone(struct program *program)
+{
+    const struct worker_config config = {
+        .options = &program->options,
+        .script = program->script,
+        .listening = &program->listening,
+        .peers = &program->peers,
+        .notify = &program->notify,
+        .access_log = program->access_log,
+        .is_spawned = program->is_spawned,
+        .who = { .id = 1, .count = 1, .generation = 1 },
+        .argc = program->argc,
+        .argv = program->argv,
+    };
+    char message[LOAD_MESSAGE_MAX];
+    int status = start_script(program, message);
+
+    if (status != EX_OK)
+        return fail(status, "%s", message);
+    program->script = NULL; /* the worker's */
+    return worker_run(&config);
+}
+
 static int serve(struct program *program)
 {
     const struct options *options = &program->options;
-    struct script *script = program->script;
-    double grace = options->grace;
     int status = read_peers(program);
 
-    hold_stop_signals();
+    held_begin(); /* until the worker: else the socket files would stay */
+    if (status == EX_OK)
+        status = read_user(program);
+    if (status == EX_OK)
+        status = open_access_log(program);
     if (status == EX_OK)
         status = open_sockets(program);
     if (status != EX_OK)
         return status;
     if (options->pid != NULL) {
-        if (pidfile_write(options->pid) == -1)
+        program->pid_file = pidfile_write(options->pid);
+        if (program->pid_file == -1)
             return fail(EX_CANTCREAT, "cannot write the process id to %s: %s",
                         options->pid, strerror(errno));
-        program->has_pid_file = true;
     }
-    if (program->is_spawned &&
-        options_source(options, "grace") == OPTION_DEFAULT)
-        grace = spawned_grace;
-    program->script = NULL; /* the worker's */
-    return worker_run(options, script, &program->listening, &program->peers,
-                      grace, program->is_spawned);
+    return options->workers > 1 ? supervise(program) : serve_alone(program);
 }
 
-static int run(struct program *program, int argc, char **argv)
+static int run(struct program *program)
 {
-    struct script_config config;
     const struct options *options = &program->options;
-    int status = read_options(program, argc, argv);
+    int status = read_options(program, program->argc, program->argv);
 
     if (status != EX_OK)
         return status;
@@ -295,10 +376,10 @@ static int run(struct program *program, int argc, char **argv)
         return fail(EX_NOINPUT, "--chdir: %s: %s", options->chdir,
                     strerror(errno));
     status = open_log(options);
+    listen_read_passed(&program->passed); /* no script sees these variables */
+    notify_open(&program->notify);
     if (status == EX_OK)
-        status = load_script(program, &config);
-    if (status == EX_OK)
-        status = read_settings(program);
+        status = load(program);
     if (status == EX_OK)
         status = open_log(options); /* the script may have named another */
     if (status != EX_OK)
@@ -321,19 +402,28 @@ static void ignore(int signo)
 
 int main(int argc, char **argv)
 {
-    struct program program = { .script = NULL };
+    /* A supervisor never frees its script. */
+    static struct program program = { .pid_file = -1, .notify = NOTIFY_NOBODY };
     int status;
+
+    program.argc = argc;
+    program.argv = argv;
 
     if (fds_open_missing() == -1 || fds_cloexec_above(2) == -1)
         return EX_OSERR; /* there may be nowhere to say so */
     fds_raise_limit(); /* as far as it goes; the worker says what is missing */
     signal(SIGPIPE, ignore); /* not SIG_IGN, which programs inherit */
-    status = run(&program, argc, argv);
+    status = run(&program);
     script_del(program.script);
     listen_close(&program.listening);
-    if (program.has_pid_file)
-        pidfile_remove(program.options.pid);
+    if (program.pid_file != -1 &&
+        pidfile_remove(program.options.pid, program.pid_file) == -1)
+        log_write(LOG_LEVEL_NOTICE,
+                  "%s stays, emptied: this user may not remove it (%s)",
+                  program.options.pid, strerror(errno));
+    notify_close(&program.notify);
     peers_free(&program.peers);
+    access_log_close(program.access_log);
     options_free(&program.options);
     log_close();
     if (fflush(stdout) == EOF && status == EX_OK)

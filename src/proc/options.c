@@ -7,13 +7,26 @@
  */
 #include "proc/options.h"
 #include "io/address.h"
+#include "ops/access_log.h"
 #include "proc/options_table.h"
 #include "proc/options_value.h"
+#include "proc/privileges.h"
 
 #include <stdarg.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+
+/* That this process may run on; one at least. */
+static unsigned count_cpus(void)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) == -1 || CPU_COUNT(&set) < 1)
+        return 1;
+    return (unsigned)CPU_COUNT(&set);
+}
 
 /* A checked value: what its kind needs of these. */
 struct value {
@@ -100,6 +113,7 @@ static const char *check_value(const struct option_spec *spec, const char *text,
 {
     enum value_status status = VALUE_OK;
     const char *malformed = NULL;
+    struct privileges privileges;
     struct address address;
 
     value->text = text;
@@ -110,9 +124,15 @@ static const char *check_value(const struct option_spec *spec, const char *text,
     case KIND_LIST:
     case KIND_CHUNK:
         return *text == '\0' ? "is empty" : NULL;
+    case KIND_FORMAT:
+        return *text == '\0' ? "is empty"
+                             : access_log_check_format(text, complaint, room);
     case KIND_LISTEN:
         return address_parse(text, &address, complaint, room) ? NULL
                                                               : complaint;
+    case KIND_USER:
+        return privileges_parse(text, &privileges, complaint, room) ? NULL
+                                                                    : complaint;
     case KIND_PORT:
         status = check_port(text, value);
         malformed = "is not a port number";
@@ -137,9 +157,12 @@ static const char *check_value(const struct option_spec *spec, const char *text,
         malformed = "is not a number";
         break;
     case KIND_WORKERS:
-        if (value_count(text, 1, 1, &value->number) != VALUE_OK)
-            return "is not possible: this version runs 1 worker process";
-        return NULL;
+        value->number = count_cpus();
+        if (strcmp(text, "auto") == 0)
+            return NULL;
+        status = value_count(text, spec->min, spec->max, &value->number);
+        malformed = "is neither a number nor auto";
+        break;
     case KIND_TIME:
         status = value_time(text, (double)spec->max, &value->seconds);
         malformed = "is not a time (try 0.5, 500ms, 2m)";
@@ -209,7 +232,9 @@ static bool store_value(const struct option_spec *spec, void *field,
         *(bool *)field = true;
         break;
     case KIND_TEXT:
+    case KIND_FORMAT:
     case KIND_VERSION:
+    case KIND_USER:
         return text_store(field, value->text);
     case KIND_LIST:
     case KIND_CHUNK:
@@ -304,6 +329,62 @@ enum option_source options_source(const struct options *options,
                         : options->sources[options_source_index(spec)];
 }
 
+static bool texts_differ(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a != b : strcmp(a, b) != 0;
+}
+
+static bool lists_differ(const struct string_list *a,
+                         const struct string_list *b)
+{
+    if (a->count != b->count)
+        return true;
+    for (size_t i = 0; i < a->count; i++)
+        if (strcmp(a->items[i], b->items[i]) != 0)
+            return true;
+    return false;
+}
+
+bool options_differ(const struct options *a, const struct options *b,
+                    const char *name)
+{
+    const struct option_spec *spec = options_find(name);
+    const void *of_a, *of_b;
+
+    if (spec == NULL)
+        return false;
+    of_a = (const char *)a + spec->offset;
+    of_b = (const char *)b + spec->offset;
+    switch (spec->kind) {
+    case KIND_TEXT:
+    case KIND_FORMAT:
+    case KIND_VERSION:
+    case KIND_USER:
+        return texts_differ(*(char *const *)of_a, *(char *const *)of_b);
+    case KIND_LIST:
+    case KIND_CHUNK:
+    case KIND_LISTEN:
+    case KIND_PORT:
+        return lists_differ(of_a, of_b);
+    case KIND_FLAG:
+    case KIND_SWITCH:
+        return *(const bool *)of_a != *(const bool *)of_b;
+    case KIND_LEVEL:
+        return *(const int *)of_a != *(const int *)of_b;
+    case KIND_SIZE:
+        return *(const size_t *)of_a != *(const size_t *)of_b;
+    case KIND_SPOOL:
+        return *(const uint64_t *)of_a != *(const uint64_t *)of_b;
+    case KIND_COUNT:
+    case KIND_WORKERS:
+        return *(const unsigned *)of_a != *(const unsigned *)of_b;
+    case KIND_TIME:
+        break;
+    }
+    return *(const double *)of_a < *(const double *)of_b ||
+           *(const double *)of_a > *(const double *)of_b;
+}
+
 enum options_status options_init(struct options *options,
                                  struct option_error *error)
 {
@@ -333,7 +414,9 @@ void options_free(struct options *options)
 
         switch (options_table[i].kind) {
         case KIND_TEXT:
+        case KIND_FORMAT:
         case KIND_VERSION:
+        case KIND_USER:
             free(*(char **)field);
             break;
         case KIND_LIST:

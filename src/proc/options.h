@@ -58,6 +58,8 @@ struct options {
     int nargs;
 
     unsigned workers;
+    double load_timeout; /* seconds; 0: never */
+    char *user;          /* USER[:GROUP], which exist; or NULL */
     char *chdir;
 
     size_t max_body; /* bytes; 0: no limit of ours */
@@ -73,6 +75,9 @@ struct options {
     char *log;
     int log_level; /* 0 error, 1 warn, 2 notice, 3 info, 4 debug */
     bool stderr_to_log;
+    char *access_log; /* a file or "-"; NULL: none */
+    char *access_format;
+    double slow; /* seconds; 0: never */
     char *pid;
 
     char *lua_compat; /* "5.1" or "5.3" */
@@ -111,8 +116,8 @@ options_parse_environment(struct options *options, char **environment,
  * then dropped.  When the status is not OPTIONS_OK nothing has changed.
  *
  * OPTION_SCRIPT cannot set what is needed before the script is loaded (eval,
- * include, lua-compat, chdir), and only OPTION_COMMAND_LINE can set check,
- * help, version and print-config: OPTIONS_BAD. */
+ * include, lua-compat, chdir, load-timeout), and only OPTION_COMMAND_LINE can
+ * set check, help, version and print-config: OPTIONS_BAD. */
 enum options_status options_set(struct options *options, const char *name,
                                 const char *value, enum option_source source,
                                 struct option_error *error);
@@ -121,6 +126,11 @@ enum options_status options_set(struct options *options, const char *name,
  * option.  port and listen are one setting. */
 enum option_source options_source(const struct options *options,
                                   const char *name);
+
+/* Has an option another value in a than in b?  Not if there is no such
+ * option. */
+bool options_differ(const struct options *a, const struct options *b,
+                    const char *name);
 
 /* The text of --help, at most 80 columns wide. */
 void options_print_help(FILE *out);

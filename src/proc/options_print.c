@@ -155,7 +155,9 @@ static void print_spec(FILE *out, const struct option_spec *spec,
     case KIND_PORT: /* printed as listen */
         return;
     case KIND_TEXT:
-    case KIND_VERSION: {
+    case KIND_FORMAT:
+    case KIND_VERSION:
+    case KIND_USER: {
         char *const *owned = field;
 
         print_setting(out, spec, *owned != NULL ? *owned : "", source);

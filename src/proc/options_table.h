@@ -11,12 +11,14 @@
 enum option_kind {
     KIND_FLAG,    /* no value; bool */
     KIND_TEXT,    /* char * */
+    KIND_FORMAT,  /* of the access log; char * */
     KIND_VERSION, /* one of choices; char * */
     KIND_LEVEL,   /* one of choices; its index as int */
     KIND_SWITCH,  /* the first or the second of choices; bool */
     KIND_LIST,    /* struct string_list */
     KIND_CHUNK,   /* struct string_list, never cut at blanks */
     KIND_LISTEN,  /* struct string_list of addresses */
+    KIND_USER,    /* USER[:GROUP]; char * */
     KIND_PORT,    /* a port, kept as an address in listen */
     KIND_SIZE,    /* size_t */
     KIND_SPOOL,   /* uint64_t */

@@ -1,10 +1,16 @@
 /* worker.c -- see worker.h for the contract.
  *
+ *     starting -- on_worker has ended --> serving
  *     serving -- TERM, INT, QUIT --> draining -- all ended --> stopped
  *                                       | grace is over: tasks are cancelled
  *                                       | a second TERM or INT (from a
  *                                       | web server that spawned us: INT)
  *                                       `--> stopped at once
+ *
+ * A worker of a supervisor is told to drain over its link, hands over its kept
+ * connections there, and drains by itself when the link ends.
+ *
+ * HUP makes another generation the current one; those before it end beside it.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -15,43 +21,139 @@
 #include "io/accept.h"
 #include "io/conn.h"
 #include "io/loop_ev.h"
+#include "proc/generation.h"
+#include "proc/held.h"
+#include "proc/link.h"
+#include "proc/reload.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 /* What is given to cancelled tasks to close what they have open. */
 static const double last_seconds = 1;
 
+/* mod_fcgid kills what has not ended 8 s after SIGTERM; cancelled handlers
+ * need one of them. */
+static const double spawned_grace = 6;
+/* Before a pipe that did not take the access log is tried again. */
+static const double retry_seconds = 0.1;
+
 enum { SIGNALS = 8 };
 
 struct worker {
-    const struct options *options;
-    struct script *script;
-    struct listen_set *listening;
-    double grace;
-    bool is_spawned;
+    const struct worker_config *config;
+    struct generation *current;
+    struct list retired; /* generations before it */
+    const char *reason;  /* why it drains */
+    struct reload reload;
     struct loop *loop;
     struct service service;
     struct conns *conns;
     struct acceptors *acceptors;
     struct ev_signal signals[SIGNALS];
     struct ev_timer patience;
+    struct ev_timer heartbeat; /* for systemd's watchdog */
+    struct ev_timer retry;     /* of the access log */
+    struct ev_io link;
+    struct ev_check turn_begins;
+    struct ev_prepare turn_ends;
+    int status;     /* to exit with */
     bool draining;  /* accepts no more */
-    bool retired;   /* the worker's own tasks were told to end */
     bool cancelled; /* grace is over */
     bool stopped;   /* ends at once */
 };
 
-static void drain(struct worker *worker)
+/* From a timer of the loop: while something blocks the loop, systemd hears
+ * nothing. */
+static void on_heartbeat(struct ev_loop *ev, struct ev_timer *watcher,
+                         int events)
 {
+    struct worker *worker = watcher->data;
+
+    (void)ev;
+    (void)events;
+    notify_watchdog(worker->config->notify);
+}
+
+static void tell_ready(struct worker *worker)
+{
+    struct notify *notify = worker->config->notify;
+    char status[128];
+
+    snprintf(status, sizeof(status), "serving %s",
+             worker->current->options->script);
+    notify_ready(notify, status);
+    if (notify->watchdog <= 0)
+        return;
+    notify_watchdog(notify);
+    ev_timer_set(&worker->heartbeat, notify->watchdog, notify->watchdog);
+    ev_timer_start(worker->loop->ev, &worker->heartbeat);
+}
+
+static void tell_stopping(struct worker *worker)
+{
+    char status[128];
+
+    snprintf(status, sizeof(status), "stopping, %u requests are under way",
+             worker->service.active);
+    notify_stopping(worker->config->notify, status);
+}
+
+static double grace_of(const struct worker *worker)
+{
+    const struct options *options = worker->current->options;
+
+    return worker->config->is_spawned &&
+                   options_source(options, "grace") == OPTION_DEFAULT
+               ? spawned_grace
+               : options->grace;
+}
+
+static void cancel_all(struct worker *worker)
+{
+    for (struct list *link = worker->retired.next; link != &worker->retired;
+         link = link->next)
+        script_cancel_all(list_entry(link, struct generation, link)->script,
+                          "stop");
+    script_cancel_all(worker->current->script, "stop");
+}
+
+/* A kept connection between two requests, with what the peer has sent and
+ * nobody has read, goes to another worker; false: it is closed. */
+static bool hand_over(void *arg, int fd)
+{
+    const struct worker *worker = arg;
+    const struct link_message message = { .kind = LINK_HANDOVER };
+
+    return link_send(worker->config->place->link, &message, fd) == 0;
+}
+
+static void drain(struct worker *worker, const char *reason)
+{
+    const struct worker_place *place = worker->config->place;
+
     worker->draining = true;
-    acceptors_stop(worker->acceptors);
-    listen_close(worker->listening);
+    worker->reason = reason;
+    tell_stopping(worker);
+    if (place != NULL)
+        place->slot->accepts = false;
+    if (place != NULL && strcmp(reason, "stop") != 0 &&
+        strcmp(reason, "orphan") != 0)
+        conns_on_idle(worker->conns, hand_over, worker);
+    reload_stop(&worker->reload);
+    if (worker->acceptors != NULL)
+        acceptors_stop(worker->acceptors);
+    else
+        cancel_all(worker); /* nothing will be served: on_worker may end */
+    listen_close(worker->config->listening);
     conns_drain(worker->conns);
-    ev_timer_set(&worker->patience, worker->grace, 0);
+    ev_timer_set(&worker->patience, grace_of(worker), 0);
     ev_timer_start(worker->loop->ev, &worker->patience);
 }
 
@@ -65,8 +167,8 @@ static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
         log_write(LOG_LEVEL_NOTICE,
                   "SIG%s: stopping, %u requests are under way",
                   sigabbrev_np(watcher->signum), worker->service.active);
-        drain(worker);
-    } else if (watcher->signum == SIGTERM && worker->is_spawned) {
+        drain(worker, "stop");
+    } else if (watcher->signum == SIGTERM && worker->config->is_spawned) {
         /* mod_fcgid repeats itself a second later, without haste. */
         log_write(LOG_LEVEL_NOTICE,
                   "SIGTERM again: %u requests are still under way",
@@ -79,16 +181,184 @@ static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
     }
 }
 
+static void reopen_logs(struct worker *worker)
+{
+    const char *log = worker->current->options->log;
+
+    if (log_open(log) == -1)
+        log_write(LOG_LEVEL_ERROR,
+                  "cannot reopen the log %s: %s; the old one stays in use", log,
+                  strerror(errno));
+    log = worker->config->options->access_log; /* the next one's is not used */
+    if (worker->config->access_log != NULL &&
+        access_log_reopen(worker->config->access_log, log) == -1)
+        log_write(LOG_LEVEL_ERROR,
+                  "cannot reopen the access log %s: %s; the old one stays in "
+                  "use",
+                  log, strerror(errno));
+}
+
 static void on_reopen(struct ev_loop *ev, struct ev_signal *watcher, int events)
+{
+    (void)ev;
+    (void)events;
+    reopen_logs(watcher->data);
+}
+
+static void on_retry(struct ev_loop *ev, struct ev_timer *watcher, int events)
+{
+    (void)ev;
+    (void)watcher;
+    (void)events; /* the turn that it makes does the rest */
+}
+
+/* The end of a turn: its lines are written. */
+static void flush_access_log(struct worker *worker)
+{
+    struct access_log *log = worker->config->access_log;
+
+    if (log == NULL || !access_log_flush(log) || ev_is_active(&worker->retry))
+        return;
+    ev_timer_set(&worker->retry, retry_seconds, 0);
+    ev_timer_start(worker->loop->ev, &worker->retry);
+}
+
+static void on_reload(struct ev_loop *ev, struct ev_signal *watcher, int events)
 {
     struct worker *worker = watcher->data;
 
     (void)ev;
     (void)events;
-    if (log_open(worker->options->log) == -1)
-        log_write(LOG_LEVEL_ERROR, "cannot reopen the log %s: %s",
-                  worker->options->log, strerror(errno));
+    if (!worker->draining && worker->config->argv != NULL)
+        reload_ask(&worker->reload);
 }
+
+/* --- the supervisor's wishes ---------------------------------------------- */
+
+/* Reasons that reach on_exit; what else is said counts as a stop. */
+static const char *known_reason(const char *text)
+{
+    static const char *const reasons[] = { "reload", "max-requests",
+                                           "max-memory", "upgrade" };
+
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+        if (strcmp(text, reasons[i]) == 0)
+            return reasons[i];
+    return "stop";
+}
+
+static void obey(struct worker *worker, const struct link_message *message,
+                 int fd)
+{
+    switch (message->kind) {
+    case LINK_DRAIN:
+        if (!worker->draining)
+            drain(worker, known_reason(message->text));
+        break;
+    case LINK_STOP:
+        worker->stopped = true;
+        break;
+    case LINK_CONN:
+        if (fd != -1 && !worker->draining && worker->acceptors != NULL &&
+            conns_open(worker->conns, fd, fcgi_session_open))
+            return;
+        break;
+    case LINK_REOPEN:
+        reopen_logs(worker);
+        break;
+    default:
+        break;
+    }
+    if (fd != -1)
+        close(fd);
+}
+
+static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events)
+{
+    struct worker *worker = watcher->data;
+    struct link_message message;
+    int fd, got;
+
+    (void)events;
+    while ((got = link_receive(watcher->fd, &message, &fd)) == 1)
+        obey(worker, &message, fd);
+    if (got != 0)
+        return;
+    ev_io_stop(ev, watcher);
+    if (!worker->draining) {
+        log_write(LOG_LEVEL_ERROR, "the supervisor has gone: stopping");
+        drain(worker, "orphan");
+    }
+}
+
+static uint64_t milliseconds(const struct worker *worker)
+{
+    return (uint64_t)(*loop_clock(worker->loop) * 1000) | 1;
+}
+
+static void on_turn_begins(struct ev_loop *ev, struct ev_check *watcher,
+                           int events)
+{
+    const struct worker *worker = watcher->data;
+    struct board_slot *slot = worker->config->place->slot;
+
+    (void)ev;
+    (void)events;
+    atomic_store_explicit(&slot->busy_since, milliseconds(worker),
+                          memory_order_relaxed);
+}
+
+static void on_turn_ends(struct ev_loop *ev, struct ev_prepare *watcher,
+                         int events)
+{
+    const struct worker *worker = watcher->data;
+    struct board_slot *slot = worker->config->place->slot;
+
+    (void)ev;
+    (void)events;
+    atomic_store_explicit(&slot->active, worker->service.active,
+                          memory_order_relaxed);
+    atomic_store_explicit(&slot->conns, conns_count(worker->conns),
+                          memory_order_relaxed);
+    atomic_store_explicit(&slot->busy_since, 0, memory_order_relaxed);
+}
+
+static bool is_over_mean(void *arg)
+{
+    const struct worker *worker = arg;
+
+    worker->config->place->slot->conns = conns_count(worker->conns);
+    return board_is_over_mean(worker->config->place->board,
+                              worker->config->place->slot);
+}
+
+static void watch_link(struct worker *worker)
+{
+    struct ev_loop *ev = worker->loop->ev;
+
+    ev_io_init(&worker->link, on_link, worker->config->place->link, EV_READ);
+    ev_check_init(&worker->turn_begins, on_turn_begins);
+    ev_prepare_init(&worker->turn_ends, on_turn_ends);
+    worker->link.data = worker->turn_begins.data = worker->turn_ends.data =
+        worker;
+    ev_io_start(ev, &worker->link);
+    ev_check_start(ev, &worker->turn_begins);
+    ev_prepare_start(ev, &worker->turn_ends);
+}
+
+/* The worker takes its place: it is ready to serve. */
+static void take_place(struct worker *worker)
+{
+    const struct worker_place *place = worker->config->place;
+
+    acceptors_share(worker->acceptors, is_over_mean, worker);
+    place->slot->pid = (uint32_t)getpid();
+    place->slot->accepts = true;
+    link_tell(place->link, LINK_READY, NULL);
+}
+
+/* --- signals ---------------------------------------------------------------
+ */
 
 static void on_unused(struct ev_loop *ev, struct ev_signal *watcher, int events)
 {
@@ -112,7 +382,7 @@ static void on_patience(struct ev_loop *ev, struct ev_timer *watcher,
     log_write(LOG_LEVEL_WARN, "--grace is over: %u requests are cancelled",
               worker->service.active);
     worker->cancelled = true;
-    script_cancel_all(worker->script, "stop");
+    cancel_all(worker);
     ev_timer_set(watcher, last_seconds, 0);
     ev_timer_start(ev, watcher);
 }
@@ -126,7 +396,7 @@ static void watch_signals(struct worker *worker)
         void (*fn)(struct ev_loop *ev, struct ev_signal *watcher, int events);
     } table[SIGNALS] = {
         { SIGTERM, on_stop },   { SIGINT, on_stop },    { SIGQUIT, on_stop },
-        { SIGUSR1, on_reopen }, { SIGHUP, on_unused },  { SIGUSR2, on_unused },
+        { SIGUSR1, on_reopen }, { SIGHUP, on_reload },  { SIGUSR2, on_unused },
         { SIGTTIN, on_unused }, { SIGTTOU, on_unused },
     };
 
@@ -137,7 +407,8 @@ static void watch_signals(struct worker *worker)
         ev_signal_start(worker->loop->ev, &worker->signals[i]);
         sigaddset(&heard, table[i].signo);
     }
-    sigprocmask(SIG_UNBLOCK, &heard, NULL); /* main held the stop signals */
+    sigprocmask(SIG_UNBLOCK, &heard, NULL); /* whoever has blocked them */
+    held_end();
 }
 
 /* A connection needs a descriptor, and may need one for its body. */
@@ -162,97 +433,185 @@ static void set_limits(const struct options *options, struct limits *limits)
     limits->max_reqs = options->max_reqs;
 }
 
-static int start(struct worker *worker, const struct peers *peers)
+/* What the generation that begins to serve says of it. */
+static void apply_options(struct worker *worker, const struct options *before)
 {
-    const struct options *options = worker->options;
-    struct script_limits limits = {
-        .timeout = options->timeout,
-        .block_limit = options->block_limit,
-        .memory_limit = options->memory_limit,
-        .stderr_to_log = options->stderr_to_log,
-    };
+    const struct options *options = worker->current->options;
 
-    if (script_attach(worker->script, worker->loop, &worker->service,
-                      &limits) == -1) {
-        log_write(LOG_LEVEL_ERROR, "cannot make a timer: %s", strerror(errno));
+    set_limits(options, &worker->service.limits);
+    worker->service.tmpdir = options->tmpdir;
+    log_set_level((enum log_level)options->log_level);
+    if (options_differ(before, options, "log") && log_open(options->log) == -1)
+        log_write(LOG_LEVEL_ERROR, "cannot open the log %s: %s", options->log,
+                  strerror(errno));
+}
+
+static int start(struct worker *worker)
+{
+    if (generation_start(worker->current, worker->loop, &worker->service) ==
+        -1) {
+        log_write(LOG_LEVEL_ERROR, "cannot start the script: %s",
+                  strerror(errno));
         return EX_OSERR;
     }
     worker->conns = conns_new(worker->loop, &worker->service);
-    if (worker->conns != NULL)
-        worker->acceptors =
-            acceptors_new(worker->loop, worker->conns, worker->listening, peers,
-                          fcgi_session_open);
-    if (worker->acceptors == NULL) {
+    if (worker->conns == NULL) {
         log_write(LOG_LEVEL_ERROR, "not enough memory");
         return EX_OSERR;
     }
     return EX_OK;
 }
 
-/* Requests and what is left of them come first; then the tasks of the worker,
- * which serve them, end. */
+/* on_worker has ended. */
+static void begin_to_serve(struct worker *worker)
+{
+    const struct listen_set *listening = worker->config->listening;
+
+    worker->current->state = GENERATION_SERVING;
+    if (!worker->current->hook_went_well) {
+        log_write(LOG_LEVEL_ERROR, "on_worker failed: nothing is served");
+        worker->status = EX_CONFIG;
+        worker->stopped = true;
+        return;
+    }
+    script_serve(worker->current->script);
+    worker->acceptors = acceptors_new(worker->loop, worker->conns, listening,
+                                      worker->config->peers, fcgi_session_open);
+    if (worker->acceptors == NULL) {
+        log_write(LOG_LEVEL_ERROR, "not enough memory");
+        worker->status = EX_OSERR;
+        worker->stopped = true;
+        return;
+    }
+    if (worker->config->place != NULL)
+        take_place(worker);
+    else
+        listen_log(listening);
+    tell_ready(worker);
+}
+
+static void take_over(struct worker *worker, struct generation *next)
+{
+    struct generation *last = worker->current;
+
+    script_serve(next->script);
+    worker->current = next;
+    apply_options(worker, last->options);
+    generation_retire(last, "reload", grace_of(worker));
+    list_append(&worker->retired, &last->link);
+}
+
+static void step_retired(struct worker *worker)
+{
+    struct list *link = worker->retired.next;
+
+    while (link != &worker->retired) {
+        struct generation *generation =
+            list_entry(link, struct generation, link);
+
+        link = link->next;
+        if (generation_step(generation)) {
+            list_remove(&generation->link);
+            generation_del(generation);
+        }
+    }
+}
+
+/* Requests and what is left of them come first; then on_exit; then the tasks of
+ * the worker, which serve them, end. */
 static bool is_done(struct worker *worker)
 {
-    unsigned own = script_worker_tasks(worker->script);
+    struct generation *current = worker->current;
 
-    if (!worker->draining || conns_count(worker->conns) > 0 ||
-        script_tasks(worker->script) > own)
+    if (!worker->draining || conns_count(worker->conns) > 0)
         return false;
-    if (own > 0 && !worker->retired) {
-        worker->retired = true;
-        script_cancel_all(worker->script, "stop");
-    }
-    return own == 0;
+    if (current->state == GENERATION_STARTING)
+        return current->hook_has_ended;
+    if (current->state == GENERATION_SERVING)
+        generation_retire(current, worker->reason, -1);
+    return generation_step(current) && list_is_empty(&worker->retired);
+}
+
+/* What is done between two turns. */
+static void step(struct worker *worker)
+{
+    struct generation *next;
+
+    if (worker->current->state == GENERATION_STARTING &&
+        worker->current->hook_has_ended && !worker->draining)
+        begin_to_serve(worker);
+    if (!list_is_empty(&worker->retired))
+        step_retired(worker);
+    if (worker->current->state != GENERATION_SERVING)
+        return;
+    while ((next = reload_step(&worker->reload, &worker->current->who)) != NULL)
+        take_over(worker, next);
 }
 
 static void serve(struct worker *worker)
 {
-    for (size_t i = 0; i < worker->listening->count; i++)
-        log_write(LOG_LEVEL_NOTICE, "listening on %s",
-                  worker->listening->items[i].name);
-    while (!worker->stopped) {
+    step(worker);
+    while (!worker->stopped && !is_done(worker)) {
         loop_turn(worker->loop, true);
-        if (is_done(worker))
-            break;
+        flush_access_log(worker);
+        step(worker);
     }
-    log_write(LOG_LEVEL_NOTICE, "stopped");
+    if (worker->status == EX_OK)
+        log_write(worker->config->place == NULL ? LOG_LEVEL_NOTICE
+                                                : LOG_LEVEL_INFO,
+                  "stopped");
 }
 
-int worker_run(const struct options *options, struct script *script,
-               struct listen_set *listening, const struct peers *peers,
-               double grace, bool is_spawned)
+static void end(struct worker *worker)
 {
-    struct worker worker = { .options = options,
-                             .script = script,
-                             .listening = listening,
-                             .grace = grace,
-                             .is_spawned = is_spawned };
-    struct limits limits;
-    int status;
+    reload_stop(&worker->reload);
+    acceptors_del(worker->acceptors);
+    conns_del(worker->conns);
+    while (!list_is_empty(&worker->retired))
+        generation_del(
+            list_entry(list_take(&worker->retired), struct generation, link));
+    generation_del(worker->current);
+    service_free(&worker->service);
+}
 
-    log_set_worker(1);
+int worker_run(const struct worker_config *config)
+{
+    struct worker worker = { .config = config, .status = EX_OK };
+    const struct options *options = config->options;
+    struct limits limits;
+
+    log_set_worker(config->who.id);
     check_descriptors(options);
+    list_init(&worker.retired);
     worker.loop = loop_new();
-    if (worker.loop == NULL) {
+    worker.current = generation_new(options, config->script, &config->who);
+    if (worker.loop == NULL || worker.current == NULL) {
         log_write(LOG_LEVEL_ERROR, "cannot make an event loop: %s",
                   strerror(errno));
-        script_del(script);
+        script_del(config->script);
+        free(worker.current);
+        loop_del(worker.loop);
         return EX_OSERR;
     }
     set_limits(options, &limits);
     service_init(&worker.service, &limits, loop_clock(worker.loop),
                  options->tmpdir, fcgi_stream_size());
+    reload_init(&worker.reload, worker.loop, worker.loop->ev, &worker.service,
+                config->argc, config->argv, options, config->notify);
     ev_timer_init(&worker.patience, on_patience, 0, 0);
     worker.patience.data = &worker;
+    ev_timer_init(&worker.heartbeat, on_heartbeat, 0, 0);
+    worker.heartbeat.data = &worker;
+    ev_timer_init(&worker.retry, on_retry, 0, 0);
+    if (config->access_log != NULL)
+        access_log_attach(config->access_log, &worker.service, config->who.id);
     watch_signals(&worker);
-    status = start(&worker, peers);
-    if (status == EX_OK)
+    if (config->place != NULL)
+        watch_link(&worker);
+    worker.status = start(&worker);
+    if (worker.status == EX_OK)
         serve(&worker);
-
-    acceptors_del(worker.acceptors);
-    conns_del(worker.conns);
-    script_del(script);
-    service_free(&worker.service);
+    end(&worker);
     loop_del(worker.loop);
-    return status;
+    return worker.status;
 }

@@ -15,6 +15,7 @@
 #include "script/lua_request.h"
 #include "script/lua_task.h"
 #include "script/report.h"
+#include "script/slow.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,8 @@ enum { AT_TASK = 1, AT_REQUEST, AT_MESSAGES };
 static void complain(struct service *service, struct request *req,
                      const char *what)
 {
-    struct script *script = service->owner;
+    const struct task *task = req->handler;
+    struct script *script = task != NULL ? task->script : service->owner;
     char line[512];
     int n = snprintf(line, sizeof(line), "%s: %s", script->name, what);
 
@@ -249,6 +251,8 @@ static void handler_ended(struct task *task)
 {
     struct request *req = task->req;
 
+    if (task->script->limits.slow > 0)
+        slow_ended(task);
     if (task->abort_hooks != NULL)
         free_abort_hooks(task);
     if (task->handle != NULL) {
@@ -282,8 +286,13 @@ static bool serves(struct service *service, enum request_role role)
 static void ready(struct service *service, struct request *req)
 {
     struct script *script = service->owner;
-    struct task *task = task_new(script, &handler_kind, req);
+    struct task *task;
 
+    if (!serves(service, req->role)) { /* a former script did when it began */
+        req->exchange->ops->finish(req->exchange, 0, EXCHANGE_UNKNOWN_ROLE);
+        return;
+    }
+    task = task_new(script, &handler_kind, req);
     if (task == NULL) {
         response_fail(req, 503);
         return;
@@ -292,15 +301,19 @@ static void ready(struct service *service, struct request *req)
         task_set_deadline(task, script->limits.timeout);
     req->handler = task;
     service->serving++;
+    if (script->limits.slow > 0)
+        slow_begun(script);
 }
 
 static void aborted(struct service *service, struct request *req)
 {
-    struct script *script = service->owner;
     struct task *task = req->handler;
+    struct script *script;
 
+    (void)service;
     if (task == NULL)
         return;
+    script = task->script; /* it may serve no more */
     while (task->abort_hooks != NULL) {
         struct abort_hook *hook = task->abort_hooks;
 
@@ -312,9 +325,23 @@ static void aborted(struct service *service, struct request *req)
         task_cancel(task, "abort");
 }
 
+static size_t memory(const struct service *service)
+{
+    const struct script *script = service->owner;
+
+    return script->memory.used;
+}
+
+static void measure(struct service *service, struct request *req)
+{
+    task_charge(service->owner, req);
+}
+
 const struct service_ops handler_ops = {
     .serves = serves,
     .ready = ready,
     .aborted = aborted,
     .complain = complain,
+    .measure = measure,
+    .memory = memory,
 };

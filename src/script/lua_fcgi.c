@@ -9,6 +9,7 @@
 #include "script/cancel.h"
 #include "script/lua_task.h"
 #include "script/lua_tools.h"
+#include "script/lua_worker.h"
 #include "script/report.h"
 #include "script/wait.h"
 #include "version.h"
@@ -219,6 +220,9 @@ void lua_fcgi_open(lua_State *L)
 
     luaL_newlib(L, functions);
     luaL_setfuncs(L, lua_tools, 0);
+    luaL_setfuncs(L, lua_worker, 0);
+    lua_pushvalue(L, -1);
+    script_of(L)->module = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushliteral(L, FCGI_LUA_VERSION);
     lua_setfield(L, -2, "version");
     push_args(L);

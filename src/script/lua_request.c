@@ -78,11 +78,11 @@ void lua_request_push_memo(lua_State *L)
 static int l_tostring(lua_State *L)
 {
     struct request *req = lua_request_get(L);
-    char buffer[REPORT_ID_MAX];
+    char buffer[REQUEST_ID_MAX];
     struct slice id = { "over", 4 };
 
     if (req != NULL)
-        id = report_request_id(req, buffer);
+        id = request_id(req, buffer);
     lua_pushliteral(L, LUA_REQUEST ": ");
     lua_pushlstring(L, id.data, id.len);
     lua_concat(L, 2);
@@ -441,14 +441,14 @@ static int push_other_field(lua_State *L, const char *name)
 
 static int push_field(lua_State *L, struct request *req, const char *name)
 {
-    char buffer[REPORT_ID_MAX];
+    char buffer[REQUEST_ID_MAX];
 
     if (strcmp(name, "ctx") == 0)
         return push_ctx(L);
     if (req == NULL)
         return push_other_field(L, name);
     if (strcmp(name, "id") == 0) {
-        push_slice(L, report_request_id(req, buffer));
+        push_slice(L, request_id(req, buffer));
         return 1;
     }
     if (strcmp(name, "role") == 0) {

@@ -4,34 +4,9 @@
  */
 #include "script/report.h"
 
-#include "core/params.h"
 #include "script/task.h"
 
 #include <stdio.h>
-
-static bool is_sound_id(struct slice id)
-{
-    if (id.len == 0 || id.len > REPORT_ID_MAX)
-        return false;
-    for (size_t i = 0; i < id.len; i++)
-        if (id.data[i] <= ' ' || id.data[i] > '~')
-            return false;
-    return true;
-}
-
-struct slice report_request_id(const struct request *req,
-                               char buffer[REPORT_ID_MAX])
-{
-    struct slice id;
-    int n;
-
-    if (request_param(req, slice_of("HTTP_X_REQUEST_ID"), &id) &&
-        is_sound_id(id))
-        return id;
-    n = snprintf(buffer, REPORT_ID_MAX, "%llx",
-                 (unsigned long long)req->serial);
-    return (struct slice){ buffer, (size_t)n };
-}
 
 static struct slice param_or(const struct request *req, const char *name,
                              const char *otherwise)
@@ -46,7 +21,7 @@ static void log_for(enum log_level level, struct request *req,
                     struct slice text, struct slice detail)
 {
     static const size_t uri_max = 512;
-    char buffer[REPORT_ID_MAX], line[REPORT_TEXT_MAX + 1024];
+    char buffer[REQUEST_ID_MAX], line[REPORT_TEXT_MAX + 1024];
     struct slice method, uri, peer, id;
     int n;
 
@@ -57,7 +32,7 @@ static void log_for(enum log_level level, struct request *req,
     method = param_or(req, "REQUEST_METHOD", "GET");
     uri = param_or(req, "REQUEST_URI", "-");
     peer = param_or(req, "REMOTE_ADDR", "-");
-    id = report_request_id(req, buffer);
+    id = request_id(req, buffer);
     if (text.len > REPORT_TEXT_MAX / 2)
         text.len = REPORT_TEXT_MAX / 2;
     if (text.len > 0)

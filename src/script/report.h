@@ -10,15 +10,7 @@
 #include "core/request.h"
 #include "script/script_state.h"
 
-enum {
-    REPORT_ID_MAX = 64,    /* of a request's id */
-    REPORT_TEXT_MAX = 8192 /* of an error, and of its traceback */
-};
-
-/* The id of a request, as in the log: X-Request-Id if the web server sent a
- * sound one, else our own. */
-struct slice report_request_id(const struct request *req,
-                               char buffer[REPORT_ID_MAX]);
+enum { REPORT_TEXT_MAX = 8192 }; /* of an error, and of its traceback */
 
 /* Writes a line about a request to the log: "text (GET /a?b, 10.0.0.7, req
  * 8f3)", and detail below it.  req may be NULL. */

@@ -14,6 +14,7 @@
 #include "script/lua_fcgi.h"
 #include "script/lua_request.h"
 #include "script/lua_task.h"
+#include "script/source.h"
 #include "script/task.h"
 
 #include <errno.h>
@@ -24,10 +25,10 @@
 #include <unistd.h>
 
 static const char *const hook_names[HOOK_COUNT] = {
-    [HOOK_REQUEST] = "on_request",
-    [HOOK_AUTHORIZE] = "on_authorize",
-    [HOOK_FILTER] = "on_filter",
-    [HOOK_ERROR] = "on_error",
+    [HOOK_REQUEST] = "on_request", [HOOK_AUTHORIZE] = "on_authorize",
+    [HOOK_FILTER] = "on_filter",   [HOOK_ERROR] = "on_error",
+    [HOOK_START] = "on_start",     [HOOK_WORKER] = "on_worker",
+    [HOOK_EXIT] = "on_exit",
 };
 
 /* --- the state ------------------------------------------------------------ */
@@ -93,18 +94,26 @@ static void set_paths(lua_State *L, const struct script_config *config)
 }
 
 /* Processes that were started alike must not draw alike. */
-static void seed_random(lua_State *L)
+static int seed_random(lua_State *L)
 {
     lua_Integer seed[2] = { 0, 0 };
 
     if (getrandom(seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed))
-        return; /* Lua's own seed stands */
+        return 0; /* Lua's own seed stands */
     lua_getglobal(L, "math");
     lua_getfield(L, -1, "randomseed");
     lua_pushinteger(L, seed[0]);
     lua_pushinteger(L, seed[1]);
     lua_call(L, 2, 0);
     lua_pop(L, 1);
+    return 0;
+}
+
+void script_seed_random(struct script *script)
+{
+    lua_pushcfunction(script->L, seed_random);
+    if (lua_pcall(script->L, 0, 0, 0) != LUA_OK)
+        lua_pop(script->L, 1); /* the script has replaced math */
 }
 
 /* Classes that would be made when first needed: if memory ran out between
@@ -127,6 +136,7 @@ static int open_state(lua_State *L)
     seed_random(L);
     coroutine_open(L);
     preload_modules(L);
+    source_open(L);
     set_paths(L, script->config);
     lua_fcgi_open(L);
     lua_request_open(L);
@@ -156,22 +166,44 @@ static void copy_error(lua_State *L, char *error)
              text != NULL ? text : "an error without a message");
 }
 
-/* Runs a chunk that lies below nargs arguments; its first nresults results
- * are left. */
-static enum script_status run_chunk(lua_State *L, int nargs, int nresults,
-                                    char *error)
+/* Like lua_pcall, but ends what takes too long. */
+static int call_watched(struct script *script, int nargs, int nresults,
+                        int messages)
 {
+    struct watchdog *watchdog = &script->watchdog;
+    lua_State *L = script->L;
+    struct frame frame = { L, NULL, false };
+    int status;
+
+    if (watchdog_init_loading(watchdog, script->config->load_timeout) == -1)
+        log_write(LOG_LEVEL_WARN, "--load-timeout: cannot make a timer: %s",
+                  strerror(errno));
+    watchdog->frames = &frame;
+    watchdog_enter(watchdog);
+    status = lua_pcall(L, nargs, nresults, messages);
+    watchdog_leave(watchdog, L);
+    watchdog->frames = NULL;
+    watchdog_free(watchdog);
+    return status;
+}
+
+enum script_status script_call(struct script *script, int nargs, int nresults,
+                               char *error)
+{
+    lua_State *L = script->L;
     int chunk = lua_gettop(L) - nargs, status;
 
     lua_pushcfunction(L, add_traceback);
     lua_insert(L, chunk);
-    status = lua_pcall(L, nargs, nresults, chunk);
+    status = call_watched(script, nargs, nresults, chunk);
     if (status == LUA_OK) {
         lua_remove(L, chunk);
         return SCRIPT_OK;
     }
     copy_error(L, error);
-    return status == LUA_ERRMEM ? SCRIPT_NO_MEMORY : SCRIPT_FAILED;
+    if (status == LUA_ERRMEM)
+        return SCRIPT_NO_MEMORY;
+    return script_of(L)->was_refused ? SCRIPT_REFUSED : SCRIPT_FAILED;
 }
 
 static enum script_status load_result(lua_State *L, int status, char *error)
@@ -185,6 +217,9 @@ static enum script_status load_result(lua_State *L, int status, char *error)
     case LUA_ERRFILE:
         copy_error(L, error);
         return SCRIPT_UNREADABLE;
+    case SOURCE_REFUSED:
+        copy_error(L, error);
+        return SCRIPT_REFUSED;
     default:
         copy_error(L, error);
         return SCRIPT_SYNTAX;
@@ -202,7 +237,7 @@ static enum script_status run_evals(struct script *script, char *error)
             error);
 
         if (status == SCRIPT_OK)
-            status = run_chunk(L, 0, 0, error);
+            status = script_call(script, 0, 0, error);
         if (status != SCRIPT_OK)
             return status;
     }
@@ -287,7 +322,7 @@ static enum script_status run_script(struct script *script, char *error)
     lua_State *L = script->L;
     const struct script_config *config = script->config;
     enum script_status status =
-        load_result(L, luaL_loadfilex(L, config->path, "t"), error);
+        load_result(L, source_load(L, config->path, "t"), error);
 
     if (status != SCRIPT_OK && strstr(error, script->name) == NULL) {
         lua_pop(L, 1); /* Lua does not name the file of a binary chunk */
@@ -304,12 +339,12 @@ static enum script_status run_script(struct script *script, char *error)
     }
     for (int i = 0; i < config->nargs; i++)
         lua_rawgeti(L, 1, i + 1); /* fcgi.args: no new strings here */
-    status = run_chunk(L, config->nargs, 1, error);
+    status = script_call(script, config->nargs, 1, error);
     if (status != SCRIPT_OK)
         return status;
     lua_pushcfunction(L, find_hooks);
     lua_insert(L, -2);
-    if (lua_pcall(L, 1, 0, 0) == LUA_OK)
+    if (call_watched(script, 1, 0, 0) == LUA_OK) /* it may have metamethods */
         return SCRIPT_OK;
     copy_error(L, error);
     return SCRIPT_FAILED;
@@ -362,8 +397,10 @@ enum script_status script_load(const struct script_config *config,
         return SCRIPT_NO_MEMORY;
     script->config = config;
     script->name = base_name(config->path);
+    script->phase = "the script is being loaded";
     script->memory.limit = config->memory_limit;
-    script->settings = script->answer = script->authorize = LUA_NOREF;
+    script->module = script->settings = script->answer = script->authorize =
+        LUA_NOREF;
     for (int i = 0; i < HOOK_COUNT; i++)
         script->hooks[i] = LUA_NOREF;
     list_init(&script->tasks);
@@ -462,10 +499,15 @@ int script_attach(struct script *script, struct loop *loop,
     script->service = service;
     script->limits = *limits;
     script->memory.limit = limits->memory_limit;
-    service->ops = &handler_ops;
-    service->owner = script;
     task_start_all(script);
-    return watchdog_init(&script->watchdog, limits->block_limit);
+    return watchdog_init(&script->watchdog, limits->block_limit,
+                         limits->blocked, loop_clock(loop));
+}
+
+void script_serve(struct script *script)
+{
+    script->service->ops = &handler_ops;
+    script->service->owner = script;
 }
 
 const char *script_lua_version(void)
@@ -499,6 +541,7 @@ void script_del(struct script *script)
     task_free_idle(script);
     failures_log_all(script);
     loop_timer_stop(&script->failures_timer);
+    loop_timer_stop(&script->slow_timer);
     if (script->L != NULL)
         lua_close(script->L);
     if (script->out != NULL)

@@ -27,12 +27,14 @@ struct script_config {
     size_t evals;
     const char *lua_compat; /* "5.1", "5.3" or NULL */
     size_t memory_limit;    /* bytes; 0: none */
+    double load_timeout;    /* s, of loading, on_start, on_worker; 0: none */
 };
 
 enum script_status {
     SCRIPT_OK,
     SCRIPT_SYNTAX,     /* it does not compile */
     SCRIPT_UNREADABLE, /* the file cannot be read */
+    SCRIPT_REFUSED,    /* it, or a module, is open to others, and we are root */
     SCRIPT_FAILED,     /* it raised, or has no handler */
     SCRIPT_NO_MEMORY
 };
@@ -53,18 +55,55 @@ bool script_each_setting(struct script *script,
                                      const char *value),
                          void *arg);
 
+/* Runs on_start, where nothing can wait, as the last part of loading: status
+ * and error are those of script_load.  After a failure the script is of no
+ * use. */
+enum script_status script_start(struct script *script, char *error);
+
+/* Gives math.random another seed: forked siblings would draw alike. */
+void script_seed_random(struct script *script);
+
+/* Which worker a process is; ids begin with 1. */
+struct script_worker {
+    unsigned id, count, generation;
+};
+
+/* Fills fcgi.worker, after the fork if there is one.  Returns false when there
+ * is no memory. */
+bool script_set_worker(struct script *script,
+                       const struct script_worker *worker);
+
 /* How a script serves. */
 struct script_limits {
     double timeout;      /* of a request, s; 0: none */
     double block_limit;  /* of Lua that does not yield, s; 0: none */
+    double blocked;      /* ... from which on it is told of; 0: never */
+    double slow;         /* of a request, likewise */
     size_t memory_limit; /* bytes; 0: none */
     bool stderr_to_log;  /* errors and req:write_err */
 };
 
-/* Lets the script serve the requests of service in loop, both of which must
- * outlive it.  Returns 0, or -1 with errno. */
+/* Lets the tasks of the script run in loop; this and service must outlive it.
+ * Returns 0, or -1 with errno. */
 int script_attach(struct script *script, struct loop *loop,
                   struct service *service, const struct script_limits *limits);
+
+/* From now on requests that become ready are this script's, which must be
+ * attached.  Those that began with another stay with it. */
+void script_serve(struct script *script);
+
+/* A hook has ended; it was told if it did not end well.  Called in the middle
+ * of the script's work: it should only take note. */
+typedef void script_done_fn(void *arg, bool went_well);
+
+/* Runs on_worker(id) or on_exit(id, reason) as a task of the worker, in a
+ * script that is attached, and then calls done; at once where the script has no
+ * such hook.  on_worker is cancelled when it takes longer than load_timeout.
+ * The reason is static text. */
+void script_run_on_worker(struct script *script, unsigned id,
+                          script_done_fn *done, void *arg);
+void script_run_on_exit(struct script *script, unsigned id, const char *reason,
+                        script_done_fn *done, void *arg);
 
 /* "Lua 5.4.4". */
 const char *script_lua_version(void);

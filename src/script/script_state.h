@@ -23,6 +23,9 @@ enum script_hook {
     HOOK_AUTHORIZE,
     HOOK_FILTER,
     HOOK_ERROR,
+    HOOK_START,
+    HOOK_WORKER,
+    HOOK_EXIT,
     HOOK_COUNT
 };
 
@@ -32,6 +35,18 @@ struct print_line {
     size_t len;
 };
 
+/* One call of on_worker or on_exit. */
+struct hook_run {
+    struct script *script;
+    enum script_hook hook;
+    const char *name;
+    unsigned id;
+    const char *reason; /* NULL: it gets none */
+    script_done_fn *done;
+    void *arg;
+    bool went_well;
+};
+
 struct script {
     lua_State *L;
     FILE *out; /* what io.stdout is; outlives the state */
@@ -39,24 +54,30 @@ struct script {
     struct memory memory;
     const struct script_config *config;
     const char *name;  /* of the script, for the log */
+    const char *phase; /* why nothing can wait while no task runs */
     struct loop *loop; /* NULL before script_attach */
     struct service *service;
     struct script_limits limits;
     struct watchdog watchdog;
 
     int hooks[HOOK_COUNT]; /* references, or LUA_NOREF */
+    int module;            /* reference of `fcgi` */
     int request_class;     /* reference of its metatable */
     int settings;          /* reference of the table that was returned */
     int answer, authorize; /* references of lua/fcgi/answer.lua's functions */
     bool abort_cancels;    /* abort = "cancel" */
+    bool was_refused;      /* a file of its code: see source.h */
 
     struct list tasks;    /* all that have not ended */
     struct list idle;     /* tasks with a coroutine to be used again */
     struct list failures; /* errors of tasks that nobody has joined yet */
     struct loop_timer failures_timer;
+    struct loop_timer slow_timer; /* the next handler that is slow */
     unsigned task_count, idle_count;
     unsigned worker_task_count; /* of those that come from no request */
     struct task *running;
+    struct hook_run on_worker, on_exit;
+    double charged_user, charged_system; /* CPU time up to here, s */
 };
 
 /* The script of any thread of its state. */
@@ -64,5 +85,11 @@ static inline struct script *script_of(lua_State *L)
 {
     return *(struct script **)lua_getextraspace(L);
 }
+
+/* Calls what lies below nargs arguments, as a script is loaded: limited by
+ * --load-timeout, error filled as by script_load.  Its first nresults results
+ * are left. */
+enum script_status script_call(struct script *script, int nargs, int nresults,
+                               char *error);
 
 #endif

@@ -7,11 +7,13 @@
 #include "script/cancel.h"
 #include "script/compat.h"
 #include "script/errors.h"
+#include "script/slow.h"
 #include "script/wait.h"
 
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 enum { KEEP_IDLE = 256 }; /* coroutines that wait for the next task */
 
@@ -148,7 +150,8 @@ static void close_by_force(struct task *task)
     script->running = task;
     watchdog_enter(&script->watchdog);
     task_close_chain(task->co, script->L);
-    watchdog_leave(&script->watchdog, task->co);
+    if (watchdog_leave(&script->watchdog, task->co))
+        slow_blocked(task);
     script->running = NULL;
     task->co_is_known = true; /* its stack may have grown */
     end(task);
@@ -192,6 +195,45 @@ static void fail(struct task *task, const char *what)
     close_by_force(task);
 }
 
+static double seconds_of(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec * 1e-6;
+}
+
+/* Charges the request for the CPU time since the last call; NULL: nobody. */
+static void charge(struct script *script, struct request *req)
+{
+    struct rusage usage;
+    double user, system;
+
+    getrusage(RUSAGE_SELF, &usage);
+    user = seconds_of(usage.ru_utime);
+    system = seconds_of(usage.ru_stime);
+    if (req != NULL) {
+        req->cpu_user += user - script->charged_user;
+        req->cpu_system += system - script->charged_system;
+    }
+    script->charged_user = user;
+    script->charged_system = system;
+}
+
+void task_charge(struct script *script, struct request *req)
+{
+    if (script->running != NULL && script->running->req == req)
+        charge(script, req);
+}
+
+/* As task_resume, and its request is charged for it. */
+static int resume_charged(struct task *task, int nargs, int *nresults)
+{
+    int status;
+
+    charge(task->script, NULL);
+    status = task_resume(task->co, task->script->L, nargs, nresults);
+    charge(task->script, task->req);
+    return status;
+}
+
 static void go_on(struct task *task, int nargs)
 {
     struct script *script = task->script;
@@ -200,9 +242,13 @@ static void go_on(struct task *task, int nargs)
     task->state = TASK_RUNNING;
     script->running = task;
     watchdog_enter(&script->watchdog);
-    status = task_resume(task->co, script->L, nargs, &nresults);
-    watchdog_leave(&script->watchdog, task->co);
+    if (script->service->measures_cpu)
+        status = resume_charged(task, nargs, &nresults);
+    else
+        status = task_resume(task->co, script->L, nargs, &nresults);
     script->running = NULL;
+    if (watchdog_leave(&script->watchdog, task->co))
+        slow_blocked(task);
 
     if (status == LUA_YIELD && task_is_waiting(task->co) &&
         task->refused_waits <= REFUSED_WAITS_MAX) {
@@ -279,6 +325,7 @@ struct task *task_new(struct script *script, const struct task_kind *kind,
     task->state = TASK_NEW;
     task->kind = kind;
     task->co_is_known = task->has_overflowed = task->has_kept_error = false;
+    task->is_slow = false;
     task->req = req != NULL ? request_ref(req) : NULL;
     task->owner = task->joined = NULL;
     list_init(&task->sibling);
@@ -290,6 +337,7 @@ struct task *task_new(struct script *script, const struct task_kind *kind,
     task->function = LUA_NOREF;
     task->abort_hooks = NULL;
     task->handle = NULL;
+    task->hook_run = NULL;
     task->undo = NULL;
     task->timer.loop = task->deadline.loop = NULL; /* they do not run */
     task->is_woken = task->is_interrupted = false;

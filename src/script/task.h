@@ -48,6 +48,7 @@ struct task {
     int co_ref;          /* anchors it */
     bool has_overflowed; /* its stack did */
     bool has_kept_error; /* see errors.c */
+    bool is_slow;        /* the slow log has told of it */
     bool co_is_known;    /* the script has seen its coroutine: not used again */
 
     struct request *req; /* or NULL; one reference while the task lives */
@@ -66,6 +67,8 @@ struct task {
     int function; /* reference, for main; or LUA_NOREF */
     struct abort_hook *abort_hooks;
     struct lua_request *handle; /* on the handler's stack; or NULL */
+
+    struct hook_run *hook_run; /* of on_worker and on_exit; or NULL */
 
     /* The wait under way. */
     void (*undo)(struct task *task); /* takes back what was registered */
@@ -109,6 +112,10 @@ void task_kill(struct task *task);
 
 /* Frees the idle ones. */
 void task_free_idle(struct script *script);
+
+/* Charges the request whose task runs, if it does, with the CPU time that it
+ * has used so far. */
+void task_charge(struct script *script, struct request *req);
 
 /* Resumes co from L with nargs arguments on its stack, as lua_resume does; the
  * one door through which coroutines are entered. */

@@ -128,7 +128,7 @@ struct task *task_begin_wait(lua_State *L)
     struct frame *obstacle;
 
     if (task == NULL) {
-        lua_pushliteral(L, "cannot wait here: the script is being loaded");
+        lua_pushfstring(L, "cannot wait here: %s", script_of(L)->phase);
         raise_at_script(L);
         return NULL;
     }

@@ -6,14 +6,18 @@
 
 #include "base/log.h"
 #include "script/script_state.h"
+#include "script/traceback.h"
 
 #include <errno.h>
 #include <lauxlib.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { TICKS_PER_LIMIT = 4 };
+enum { TICKS_PER_LIMIT = 4, TICKS_PER_BLOCK = 2 };
+
+static const double least_period = 0.001;
 
 /* Runs inside the coroutine that has to end. */
 static void raise_hook(lua_State *L, lua_Debug *ar)
@@ -25,10 +29,33 @@ static void raise_hook(lua_State *L, lua_Debug *ar)
         lua_sethook(L, NULL, 0, 0); /* left over in a coroutine of the script */
         return;
     }
-    luaL_error(L,
-               "stopped: it ran for more than %f s without a pause "
-               "(--block-limit)",
-               watchdog->limit);
+    luaL_where(L, 0); /* a hook has no level of its own */
+    if (watchdog->is_loading)
+        lua_pushfstring(L,
+                        "stopped: loading took more than %f s "
+                        "(--load-timeout)",
+                        watchdog->limit);
+    else
+        lua_pushfstring(L,
+                        "stopped: it ran for more than %f s without a pause "
+                        "(--block-limit)",
+                        watchdog->limit);
+    lua_concat(L, 2);
+    lua_error(L);
+}
+
+/* Runs in the coroutine that a tick found running, once. */
+static void sample_hook(lua_State *L, lua_Debug *ar)
+{
+    struct watchdog *watchdog = &script_of(L)->watchdog;
+
+    (void)ar;
+    lua_sethook(L, NULL, 0, 0);
+    if (!watchdog->is_noted)
+        return; /* left over in a coroutine of the script */
+    watchdog->sample->len = 0;
+    traceback_line(watchdog->sample, "stack traceback:");
+    traceback_frames(watchdog->sample, watchdog->frames);
 }
 
 static void set_timer(struct watchdog *watchdog, double seconds)
@@ -42,14 +69,34 @@ static void set_timer(struct watchdog *watchdog, double seconds)
     timer_settime(watchdog->timer, 0, &spec, NULL);
 }
 
-static void give_up(void)
+static void give_up(const struct watchdog *watchdog)
 {
+    static const char loading[] =
+        "fcgi-lua: C code called by the script did not return within "
+        "--load-timeout: the process ends\n";
     static const char line[] =
         "fcgi-lua: C code called by the script did not return within twice "
         "--block-limit: the process ends\n";
 
-    log_last_words(line, sizeof(line) - 1);
-    _exit(EX_SOFTWARE);
+    if (watchdog->is_loading)
+        log_last_words(loading, sizeof(loading) - 1);
+    else
+        log_last_words(line, sizeof(line) - 1);
+    _exit(watchdog->is_loading ? EX_CONFIG : EX_SOFTWARE);
+}
+
+/* In the signal handler: a script's own hook is left alone. */
+static void note_stretch(struct watchdog *watchdog)
+{
+    lua_State *L = watchdog->frames->L;
+
+    if (!watchdog->is_noted) {
+        watchdog->noted_after = watchdog->ticked;
+        watchdog->sample->len = 0;
+        watchdog->is_noted = 1;
+    }
+    if (!watchdog->is_raising && lua_gethook(L) == NULL)
+        lua_sethook(L, sample_hook, LUA_MASKCOUNT, 1);
 }
 
 /* The one thing that runs in a signal handler. */
@@ -71,29 +118,56 @@ static void on_tick(int signo, siginfo_t *info, void *context)
             watchdog->is_armed = 0;
             set_timer(watchdog, 0);
         }
-    } else {
+    } else if (watchdog->limit > 0) {
         watchdog->ticks++;
-        if (watchdog->ticks >= 2 * TICKS_PER_LIMIT)
-            give_up();
-        if (watchdog->ticks >= TICKS_PER_LIMIT) {
+        if (watchdog->ticks >= (watchdog->is_loading
+                                    ? watchdog->most_ticks + 1
+                                    : 2 * watchdog->most_ticks))
+            give_up(watchdog);
+        if (watchdog->ticks >= watchdog->most_ticks) {
             watchdog->is_raising = 1;
             for (struct frame *frame = watchdog->frames; frame != NULL;
                  frame = frame->outer)
                 lua_sethook(frame->L, raise_hook, LUA_MASKCOUNT, 1);
         }
     }
+    if (watchdog->blocked_from > 0) {
+        if (watchdog->frames != NULL)
+            note_stretch(watchdog);
+        watchdog->ticked = loop_now();
+    }
     errno = saved;
 }
 
-int watchdog_init(struct watchdog *watchdog, double limit)
+/* Ticks come often enough for both of its uses. */
+static void choose_period(struct watchdog *watchdog)
+{
+    double period = watchdog->limit / TICKS_PER_LIMIT;
+    double other = watchdog->blocked_from / TICKS_PER_BLOCK;
+
+    if (period <= 0 || (other > 0 && other < period))
+        period = other;
+    watchdog->period = period > least_period ? period : least_period;
+    watchdog->most_ticks =
+        (unsigned)(watchdog->limit / watchdog->period + 0.999);
+}
+
+int watchdog_init(struct watchdog *watchdog, double limit, double blocked_from,
+                  const double *clock)
 {
     struct sigaction action = { 0 };
     struct sigevent event = { 0 };
 
     memset(watchdog, 0, sizeof(*watchdog));
     watchdog->limit = limit;
-    if (limit <= 0)
+    watchdog->clock = clock;
+    if (blocked_from > 0)
+        watchdog->sample = malloc(sizeof(*watchdog->sample));
+    if (watchdog->sample != NULL) /* without memory it goes without */
+        watchdog->blocked_from = blocked_from;
+    if (limit <= 0 && watchdog->blocked_from <= 0)
         return 0;
+    choose_period(watchdog);
     action.sa_sigaction = on_tick;
     action.sa_flags = SA_SIGINFO | SA_RESTART;
     sigemptyset(&action.sa_mask);
@@ -108,11 +182,21 @@ int watchdog_init(struct watchdog *watchdog, double limit)
     return 0;
 }
 
+int watchdog_init_loading(struct watchdog *watchdog, double limit)
+{
+    int result = watchdog_init(watchdog, limit, 0, NULL);
+
+    watchdog->is_loading = true;
+    return result;
+}
+
 void watchdog_free(struct watchdog *watchdog)
 {
     if (watchdog->has_timer)
         timer_delete(watchdog->timer);
     watchdog->has_timer = false;
+    free(watchdog->sample);
+    watchdog->sample = NULL;
 }
 
 void watchdog_arm(struct watchdog *watchdog)
@@ -120,12 +204,36 @@ void watchdog_arm(struct watchdog *watchdog)
     watchdog->is_armed = 1;
     watchdog->ticks = 0;
     watchdog->seen = watchdog->run;
-    set_timer(watchdog, watchdog->limit / TICKS_PER_LIMIT);
+    watchdog->ticked = loop_now();
+    set_timer(watchdog, watchdog->period);
 }
 
-void watchdog_calm(struct watchdog *watchdog, lua_State *co)
+static void stop_raising(struct watchdog *watchdog, lua_State *co)
 {
+    lua_Hook hook = lua_gethook(co);
+
     watchdog->is_raising = 0;
-    if (lua_gethook(co) == raise_hook)
+    if (hook == raise_hook || hook == sample_hook)
         lua_sethook(co, NULL, 0, 0);
+}
+
+bool watchdog_calm(struct watchdog *watchdog, lua_State *co)
+{
+    double since = watchdog->noted_after;
+
+    stop_raising(watchdog, co);
+    if (!watchdog->is_noted)
+        return false;
+    watchdog->is_noted = 0;
+    if (*watchdog->clock > since)
+        since = *watchdog->clock;
+    watchdog->blocked = loop_now() - since;
+    return watchdog->blocked >= watchdog->blocked_from;
+}
+
+void watchdog_restart(struct watchdog *watchdog, lua_State *co)
+{
+    watchdog->run++;
+    if (watchdog->is_raising)
+        stop_raising(watchdog, co);
 }

@@ -407,6 +407,7 @@ CALLS = {
     "fcgi.now": "fcgi.now()",
     "fcgi.log": "fcgi.log('notice', big)",
     "fcgi.cancelled": "fcgi.cancelled('x')",
+    "fcgi.stats": "fcgi.stats()",
     "fcgi.spawn": "fcgi.spawn(fcgi.sleep, 60)",
     "fcgi.timeout": "fcgi.timeout(60, fcgi.sleep, 60)",
     "fcgi.every": "fcgi.every(60, print)",

@@ -19,11 +19,12 @@ from signal import SIGTERM
 from support import fastcgi
 
 DEADLINE = fastcgi.DEADLINE
+PROJECT = pathlib.Path(__file__).resolve().parent.parent.parent
 REPORTS = re.compile(r"ERROR: AddressSanitizer|LeakSanitizer|runtime error:|"
                      r"ERROR: ThreadSanitizer|AddressSanitizer:DEADLYSIGNAL")
 # What a test must not inherit from whoever runs the tests.
-FOREIGN = re.compile(r"FCGI_|LISTEN_|NOTIFY_SOCKET|LUA_|JOURNAL_STREAM|"
-                     r"INVOCATION_ID")
+FOREIGN = re.compile(r"FCGI_|LISTEN_|NOTIFY_SOCKET|WATCHDOG_|LUA_|"
+                     r"JOURNAL_STREAM|INVOCATION_ID")
 
 
 def program():
@@ -183,13 +184,20 @@ class Gateway:
         if script is None:
             return None
         if isinstance(script, os.PathLike):
-            return script
+            return self._own_copy(script)
         if "\n" not in script and len(script) < 4096 and \
                 os.path.isfile(script):
-            return pathlib.Path(script)
+            return self._own_copy(pathlib.Path(script))
         path = self.folder / name
         path.write_text(script)
         return path
+
+    def _own_copy(self, script):
+        """A script of the project is copied: the sources may belong to another
+        user, and root runs nothing that others can change."""
+        if PROJECT not in pathlib.Path(script).resolve().parents:
+            return script
+        return shutil.copy(script, self.folder)
 
     def __enter__(self):
         return self

@@ -44,6 +44,8 @@ ECHO = 'return 200, {}, req:body(64 << 20) or ""'
 HOLD = ('fcgi.log("notice", "holding") '
         'while not go do fcgi.sleep(0.005) end go = nil '
         'return 200, {}, "held"')
+# C code that never returns, and where no hook of Lua's runs.
+HANGS = "(('a'):rep(1 << 14)):find(('a-'):rep(8) .. 'b')"
 GO = 'go = true return 200, {}, "going"'
 
 

@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -252,7 +254,7 @@ static void write_to_journal(void)
     snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
              (unsigned long long)st.st_ino);
     setenv("JOURNAL_STREAM", stream, 1);
-    log_write(LOG_LEVEL_WARN, "x");
+    log_text(LOG_LEVEL_WARN, slice_of("x"), slice_of("one\n\ttwo"));
 }
 
 static void the_journal_gets_a_priority_and_no_time(void **state)
@@ -260,6 +262,149 @@ static void the_journal_gets_a_priority_and_no_time(void **state)
     (void)state;
     with_stderr(write_to_journal);
     assert_int_equal(strncmp(written(), "<4>warn [", 9), 0);
+    assert_non_null(strstr(text, " x\n<4>    one\n<4>    \ttwo\n"));
+}
+
+static void another_stream_than_the_journals_has_the_time(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        static const char *const streams[] = { "", "1", "1:1" };
+
+        setenv("JOURNAL_STREAM", streams[i], 1);
+        with_stderr(write_one_line);
+        after_time(written());
+        unlink(path);
+    }
+}
+
+/* --- syslog --------------------------------------------------------------- */
+
+static int open_daemon(void)
+{
+    struct sockaddr_un sun = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    assert_true(fd != -1);
+    unlink(path);
+    snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+    return fd;
+}
+
+/* Takes one datagram and checks its head; returns what is behind it. */
+static const char *datagram(int fd, int priority)
+{
+    char head[64], tail[64];
+    const char *at;
+    ssize_t n = recv(fd, text, MUCH - 1, 0);
+
+    assert_true(n > 0);
+    text[n] = '\0';
+    snprintf(head, sizeof(head), "<%d>", priority);
+    assert_int_equal(strncmp(text, head, strlen(head)), 0);
+    at = text + strlen(head);
+    assert_true(strlen(at) > 16);
+    assert_int_equal(at[3], ' ');
+    assert_int_equal(at[9], ':');
+    assert_int_equal(at[12], ':');
+    snprintf(tail, sizeof(tail), " fcgi-lua[%ld]: ", (long)getpid());
+    assert_int_equal(strncmp(at + 15, tail, strlen(tail)), 0);
+    return at + 15 + strlen(tail);
+}
+
+static void syslog_gets_a_datagram_for_each_line(void **state)
+{
+    int fd = open_daemon();
+    char expected[64];
+
+    (void)state;
+    assert_int_equal(log_open_syslog(path), 0);
+    assert_false(log_is_stderr());
+    log_text(LOG_LEVEL_ERROR, slice_of("boom\n"), slice_of("one\ntwo\n"));
+    snprintf(expected, sizeof(expected), "error [%ld] boom\\x0a",
+             (long)getpid());
+    assert_string_equal(datagram(fd, 3 << 3 | 3), expected);
+    assert_string_equal(datagram(fd, 3 << 3 | 3), "    one");
+    assert_string_equal(datagram(fd, 3 << 3 | 3), "    two");
+    log_write(LOG_LEVEL_WARN, "w");
+    assert_non_null(strstr(datagram(fd, 3 << 3 | 4), "] w"));
+    close(fd);
+}
+
+static void a_daemon_that_is_started_anew_is_found(void **state)
+{
+    int fd = open_daemon();
+
+    (void)state;
+    assert_int_equal(log_open_syslog(path), 0);
+    close(fd);
+    unlink(path);
+    log_write(LOG_LEVEL_ERROR, "lost");
+    fd = open_daemon();
+    log_write(LOG_LEVEL_ERROR, "found");
+    assert_non_null(
+        strstr(datagram(fd, 3 << 3 | 4), "1 log lines could not be written"));
+    assert_non_null(strstr(datagram(fd, 3 << 3 | 3), "found"));
+    close(fd);
+}
+
+static void a_daemon_that_hangs_holds_nothing_up(void **state)
+{
+    int fd = open_daemon(), got = 0, told = 0;
+
+    (void)state;
+    assert_int_equal(log_open_syslog(path), 0);
+    for (int i = 0; i < 3000; i++)
+        log_write(LOG_LEVEL_ERROR, "a line of some length");
+    while (recv(fd, text, MUCH - 1, 0) > 0)
+        got++;
+    assert_in_range(got, 1, 2999);
+    log_write(LOG_LEVEL_ERROR, "again");
+    assert_int_equal(
+        sscanf(datagram(fd, 3 << 3 | 4), "warn [%*d] %d log lines", &told), 1);
+    assert_int_equal(told, 3000 - got);
+    assert_non_null(strstr(datagram(fd, 3 << 3 | 3), "again"));
+    close(fd);
+}
+
+static void without_a_daemon_syslog_cannot_be_opened(void **state)
+{
+    char longest[200];
+
+    (void)state;
+    assert_int_equal(log_open(path), 0);
+    snprintf(longest, sizeof(longest), "%s/none", folder);
+    assert_int_equal(log_open_syslog(longest), -1);
+    assert_int_equal(errno, ENOENT);
+    memset(longest, 'x', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = '\0';
+    assert_int_equal(log_open_syslog(longest), -1);
+    assert_int_equal(errno, ENAMETOOLONG);
+    log_write(LOG_LEVEL_ERROR, "still here");
+    assert_non_null(strstr(written(), "still here"));
+}
+
+/* --- what cannot be written ----------------------------------------------- */
+
+static void a_full_disk_drops_lines_and_tells_how_many(void **state)
+{
+    int saved, full;
+
+    (void)state;
+    saved = dup(STDERR_FILENO);
+    full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    assert_true(saved != -1 && full != -1);
+    dup2(full, STDERR_FILENO);
+    for (int i = 0; i < 3; i++)
+        log_write(LOG_LEVEL_ERROR, "lost");
+    dup2(saved, STDERR_FILENO);
+    close(full);
+    close(saved);
+    with_stderr(write_one_line);
+    assert_non_null(strstr(written(), "] 3 log lines could not be written\n"));
+    assert_non_null(strstr(text, "] to stderr\n"));
+    assert_null(strstr(text, "lost"));
 }
 
 static void errno_survives(void **state)
@@ -369,6 +514,12 @@ int main(void)
         TEST(a_file_that_cannot_be_opened_leaves_the_old_log),
         TEST(without_a_target_lines_go_to_stderr),
         TEST(the_journal_gets_a_priority_and_no_time),
+        TEST(another_stream_than_the_journals_has_the_time),
+        TEST(syslog_gets_a_datagram_for_each_line),
+        TEST(a_daemon_that_is_started_anew_is_found),
+        TEST(a_daemon_that_hangs_holds_nothing_up),
+        TEST(without_a_daemon_syslog_cannot_be_opened),
+        TEST(a_full_disk_drops_lines_and_tells_how_many),
         TEST(errno_survives),
         TEST(a_full_pipe_drops_lines_and_tells_how_many),
         TEST(a_long_entry_that_does_not_fit_spoils_no_other_line),

@@ -239,6 +239,23 @@ static void a_scan_tells_of_every_truncation(void **state)
     }
 }
 
+static void a_scan_may_be_for_several_names(void **state)
+{
+    static const char pairs[] = "\1\1aA\2\1bbB\3\1cccC\0\1D";
+    struct slice params = { pairs, sizeof(pairs) - 1 };
+    struct params_filter filter = { { 0 } };
+    struct scan scan = { 0 };
+
+    (void)state;
+    params_filter_add(&filter, slice_of("a"));
+    params_filter_add(&filter, slice_of("ccc"));
+    params_filter_add(&filter, slice_of("bc"));
+    assert_true(params_scan_filtered(params, &filter, note, &scan));
+    assert_string_equal(scan.text, "a=A ccc=C ");
+    assert_false(
+        params_scan_filtered((struct slice){ pairs, 5 }, &filter, note, &scan));
+}
+
 static void lengths_take_one_byte_below_128_and_four_above(void **state)
 {
     static char bytes[300];
@@ -310,6 +327,7 @@ int main(void)
         cmocka_unit_test(nothing_is_found_behind_a_broken_pair),
         cmocka_unit_test(a_scan_finds_every_name_of_a_length),
         cmocka_unit_test(a_scan_tells_of_every_truncation),
+        cmocka_unit_test(a_scan_may_be_for_several_names),
         cmocka_unit_test(what_is_appended_reads_the_same),
         cmocka_unit_test(lengths_take_one_byte_below_128_and_four_above),
         cmocka_unit_test(a_pair_that_does_not_fit_is_left_out_whole),

@@ -518,6 +518,140 @@ static void a_used_request_keeps_little_memory_for_the_next(void **state)
     request_detach(req);
 }
 
+/* --- observers ------------------------------------------------------------ */
+
+static struct {
+    struct service_observer observer;
+    unsigned n;
+    const struct request *req;
+    int status;
+    bool is_head_sent, is_aborted;
+    uint64_t body_bytes;
+    char head[256];
+} seen;
+
+static void see(struct service_observer *observer, const struct request *which)
+{
+    const struct response *response = &which->response;
+
+    assert_ptr_equal(observer, &seen.observer);
+    seen.n++;
+    seen.req = which;
+    seen.status = response->status;
+    seen.is_head_sent = response->is_head_sent;
+    seen.is_aborted = which->is_aborted;
+    seen.body_bytes = response->body_bytes;
+    snprintf(seen.head, sizeof(seen.head), "%.*s", (int)response->sent_head.len,
+             response->sent_head.data);
+}
+
+static void observe(bool wants_head)
+{
+    memset(&seen, 0, sizeof(seen));
+    seen.observer.ended = see;
+    seen.observer.wants_head = wants_head;
+    service_observe(service, &seen.observer);
+}
+
+static void an_observer_hears_once_of_an_answer(void **state)
+{
+    struct slice hello = slice_of("hello");
+
+    (void)state;
+    observe(true);
+    peer.room = SIZE_MAX;
+    request_ready(req);
+    response_set_status(req, 201, slice_of(""));
+    assert_int_equal(response_write(req, &hello), RESPONSE_OK);
+    assert_int_equal(seen.n, 0);
+    response_finish(req, 0);
+    assert_int_equal(seen.n, 1);
+    assert_ptr_equal(seen.req, req);
+    assert_true(seen.is_head_sent);
+    assert_false(seen.is_aborted);
+    assert_int_equal(seen.status, 201);
+    assert_int_equal(seen.body_bytes, 5);
+    assert_string_equal(seen.head, "Status: 201 Created\r\n\r\n");
+    request_detach(req);
+    assert_int_equal(seen.n, 1);
+}
+
+static void an_observer_hears_of_the_gateways_own_answers(void **state)
+{
+    (void)state;
+    observe(false);
+    req->params_too_large = true;
+    request_ready(req);
+    assert_int_equal(seen.n, 1);
+    assert_int_equal(seen.status, 431);
+    assert_int_equal(seen.body_bytes, peer.body_len);
+    assert_true(peer.body_len > 0);
+    assert_string_equal(seen.head, "");
+}
+
+static void an_observer_hears_once_of_an_abort(void **state)
+{
+    (void)state;
+    observe(false);
+    request_ready(req);
+    response_set_status(req, 201, slice_of(""));
+    request_abort(req);
+    assert_int_equal(seen.n, 0);
+    response_finish(req, 0);
+    assert_int_equal(seen.n, 1);
+    assert_true(seen.is_aborted);
+    assert_false(seen.is_head_sent); /* nobody got it */
+}
+
+static void an_observer_hears_once_of_a_lost_connection(void **state)
+{
+    (void)state;
+    observe(false);
+    request_ready(req);
+    fake_exchange_free(&peer);
+    assert_int_equal(seen.n, 1);
+    assert_true(seen.is_aborted);
+    response_finish(req, 0);
+    assert_int_equal(seen.n, 1);
+}
+
+static void a_request_that_is_disowned_is_told_of_as_refused(void **state)
+{
+    (void)state;
+    observe(false);
+    request_disown(req);
+    assert_int_equal(seen.n, 0);
+    assert_int_equal(service->active, 0);
+    request_refused(service, fake.now, false, 24);
+    assert_int_equal(seen.n, 1);
+    assert_int_equal(seen.status, 503);
+    assert_int_equal(seen.body_bytes, 24);
+    assert_true(seen.is_head_sent);
+    request_refused(service, fake.now, true, 0);
+    assert_int_equal(seen.n, 2);
+    assert_true(seen.is_aborted);
+    assert_false(seen.is_head_sent);
+    request_unref(peer.req);
+    peer.req = NULL;
+}
+
+static void a_sound_id_of_the_web_server_is_taken(void **state)
+{
+    static const char *const bad[] = { "", "a b", "a\n", "\x7f" };
+    char buffer[REQUEST_ID_MAX];
+
+    (void)state;
+    assert_true(slice_equal(request_id(req, buffer), slice_of("1")));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        req->params.len = 0;
+        param("HTTP_X_REQUEST_ID", bad[i]);
+        assert_true(slice_equal(request_id(req, buffer), slice_of("1")));
+    }
+    req->params.len = 0;
+    param("HTTP_X_REQUEST_ID", "a-b.1");
+    assert_true(slice_equal(request_id(req, buffer), slice_of("a-b.1")));
+}
+
 static void live(void *arg)
 {
     struct slice got;
@@ -578,6 +712,12 @@ int main(void)
         TEST(a_waiter_that_left_hears_nothing),
         TEST(dropping_the_input_is_told_to_the_protocol),
         TEST(a_used_request_keeps_little_memory_for_the_next),
+        TEST(an_observer_hears_once_of_an_answer),
+        TEST(an_observer_hears_of_the_gateways_own_answers),
+        TEST(an_observer_hears_once_of_an_abort),
+        TEST(an_observer_hears_once_of_a_lost_connection),
+        TEST(a_request_that_is_disowned_is_told_of_as_refused),
+        TEST(a_sound_id_of_the_web_server_is_taken),
         cmocka_unit_test(without_memory_it_ends_all_the_same),
     };
 

@@ -827,6 +827,48 @@ static void endless_refused_ids_are_refused_at_once(void **state)
     assert_sound();
 }
 
+static unsigned n_seen, n_seen_503, n_seen_aborted;
+
+static void see(struct service_observer *observer, const struct request *req)
+{
+    (void)observer;
+    n_seen++;
+    if (req->is_aborted)
+        n_seen_aborted++;
+    else if (req->response.is_head_sent && req->response.status == 503)
+        n_seen_503++;
+}
+
+static void every_request_that_was_begun_is_told_of_once(void **state)
+{
+    struct service_observer observer = { .ended = see };
+
+    (void)state;
+    n_seen = n_seen_503 = n_seen_aborted = 0;
+    service_observe(service, &observer);
+    service->limits.max_reqs = 2;
+    put_request(1, KEEP);
+    put_request(2, KEEP);
+    put_begin(3, REQUEST_RESPONDER, KEEP); /* refused */
+    put_begin(4, REQUEST_RESPONDER, KEEP); /* likewise */
+    put_begin(5, REQUEST_RESPONDER, KEEP); /* at once */
+    put_end(FCGI_PARAMS, 3);
+    feed();
+    assert_int_equal(n_seen, 2);
+    assert_int_equal(n_seen_503, 2);
+    answer(0, HELLO, 0);
+    assert_int_equal(n_seen, 3);
+    put_end(FCGI_ABORT_REQUEST, 4);
+    feed();
+    assert_int_equal(n_seen_aborted, 1);
+    put_begin(6, REQUEST_RESPONDER, KEEP);
+    put_begin(7, REQUEST_RESPONDER, KEEP); /* refused */
+    feed();
+    peer_close();
+    assert_int_equal(n_seen, 7);
+    assert_int_equal(n_seen_aborted, 4);
+}
+
 static void a_refused_request_may_be_aborted(void **state)
 {
     (void)state;
@@ -1699,6 +1741,7 @@ int main(void)
         TEST(the_other_bits_of_the_flags_are_ignored),
         TEST(one_too_many_is_refused_at_the_end_of_its_parameters),
         TEST(endless_refused_ids_are_refused_at_once),
+        TEST(every_request_that_was_begun_is_told_of_once),
         TEST(a_refused_request_may_be_aborted),
         TEST(an_aborted_refused_request_may_end_the_connection),
         TEST(an_aborted_refused_request_may_be_the_last),

@@ -17,6 +17,7 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -202,6 +203,31 @@ static void nothing_is_allocated(void **state)
     assert_int_equal(run(count_allocations), 0);
 }
 
+static int close_my_sockets(void)
+{
+    int pair[2], pipes[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == -1 || pipe(pipes) == -1)
+        return 1;
+    for (int fd = 100; fd < 150; fd++) /* a folder is read in pieces */
+        if (dup2(pair[0], fd) == -1)
+            return 2;
+    fds_close_sockets(pair[0]);
+    if (fcntl(pair[0], F_GETFD) == -1 || fcntl(pair[1], F_GETFD) != -1)
+        return 3;
+    for (int fd = 100; fd < 150; fd++)
+        if (fcntl(fd, F_GETFD) != -1)
+            return 4;
+    return fcntl(pipes[0], F_GETFD) != -1 && fcntl(pipes[1], F_GETFD) != -1 ? 0
+                                                                            : 5;
+}
+
+static void only_sockets_above_are_closed(void **state)
+{
+    (void)state;
+    assert_int_equal(run(close_my_sockets), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +238,7 @@ int main(void)
         cmocka_unit_test(the_soft_limit_becomes_the_hard_one),
         cmocka_unit_test(a_descriptor_that_cannot_be_opened_is_an_error),
         cmocka_unit_test(nothing_is_allocated),
+        cmocka_unit_test(only_sockets_above_are_closed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -602,6 +602,15 @@ static void a_stdin_that_does_not_listen_is_no_error(void **state)
     assert_int_equal(status_of(have_no_listening_stdin), 0);
 }
 
+/* What the program does, at once: the script is loaded in between. */
+static int take_passed(void)
+{
+    struct listen_passed passed;
+
+    listen_read_passed(&passed);
+    return listen_from_systemd(&passed, &set, &error);
+}
+
 /* Passes two sockets the way systemd does. */
 static int pass_sockets(const char *pid, const char *count)
 {
@@ -630,7 +639,7 @@ static int take_from_systemd(void)
 {
     if (pass_sockets(NULL, "2") == -1)
         return 1;
-    if (listen_from_systemd(&set, &error) != 2 || set.count != 2)
+    if (take_passed() != 2 || set.count != 2)
         return 2;
     if (set.items[0].fd != 3 || set.items[1].fd != 4 || !is_unset())
         return 3;
@@ -639,7 +648,7 @@ static int take_from_systemd(void)
             (fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0)
             return 4;
     listen_close(&set);
-    return listen_from_systemd(&set, &error) == 0 ? 0 : 5;
+    return take_passed() == 0 ? 0 : 5;
 }
 
 static void the_sockets_of_systemd_are_taken(void **state)
@@ -652,7 +661,7 @@ static int leave_those_of_another_process(void)
 {
     if (pass_sockets("1", "2") == -1)
         return 1;
-    if (listen_from_systemd(&set, &error) != 0 || set.count != 0)
+    if (take_passed() != 0 || set.count != 0)
         return 2;
     return is_unset() ? 0 : 3;
 }
@@ -671,7 +680,7 @@ static int pass_junk(void)
     for (size_t i = 0; i < sizeof(junk) / sizeof(junk[0]); i++) {
         if (pass_sockets(NULL, junk[i]) == -1)
             return 1;
-        if (listen_from_systemd(&set, &error) != -1 || set.count != 0)
+        if (take_passed() != -1 || set.count != 0)
             return 2;
         if (errno != EINVAL || !is_unset())
             return 3;
@@ -690,7 +699,7 @@ static int pass_one_that_does_not_listen(void)
 {
     if (pass_sockets(NULL, "2") == -1 || dup2(1, 4) == -1)
         return 1;
-    if (listen_from_systemd(&set, &error) != -1 || set.count != 0)
+    if (take_passed() != -1 || set.count != 0)
         return 2;
     return strcmp(error.message, "cannot listen on fd:4: it is not a listening"
                                  " socket");

@@ -251,6 +251,29 @@ static void a_missing_script_is_a_usage_error(void **state)
                      OPTIONS_BAD);
 }
 
+static void the_format_of_the_access_log_is_checked(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("a.lua"), OPTIONS_OK);
+    assert_null(options.access_log);
+    assert_string_equal(options.access_format, "combined");
+    assert_true(options.slow == 0);
+    options_free(&options);
+    assert_int_equal(parse("--access-log=- --access-format=%R%% --slow=1.5 "
+                           "a.lua"),
+                     OPTIONS_OK);
+    assert_string_equal(options.access_log, "-");
+    assert_string_equal(options.access_format, "%R%%");
+    assert_true(options.slow == 1.5);
+    assert_usage_error("--access-format=%y a.lua",
+                       "--access-format: \"%y\" has an unknown directive: %y");
+    assert_usage_error("--access-format= a.lua",
+                       "--access-format: \"\" is empty");
+    assert_int_equal(read_environment("FCGI_LUA_ACCESS_FORMAT=%y"),
+                     OPTIONS_BAD);
+    assert_int_equal(error.exit_code, 78);
+}
+
 static void unknown_options_name_the_nearest(void **state)
 {
     (void)state;
@@ -266,7 +289,7 @@ static void unknown_options_name_the_nearest(void **state)
     assert_usage_error("-\x01", "-\\x01: there is no such option (try"
                                 " --help)");
     assert_int_equal(parse("--http=:80 a.lua"), OPTIONS_UNKNOWN);
-    assert_int_equal(parse("--access-log=- a.lua"), OPTIONS_UNKNOWN);
+    assert_int_equal(parse("--status=/x a.lua"), OPTIONS_UNKNOWN);
 }
 
 static void an_endless_option_name_is_cut_in_the_message(void **state)
@@ -315,20 +338,28 @@ static void bad_values_get_one_clear_line(void **state)
     assert_usage_error("-l localhost a.lua",
                        "-l: \"localhost\" has no port (try :9000 or"
                        " 127.0.0.1:9000)");
+    assert_usage_error("--user= a.lua", "--user: \"\" names no user");
+    assert_usage_error("-u nobody: a.lua",
+                       "-u: \"nobody:\" names no group behind its :");
+    assert_usage_error("-u no-such-user a.lua",
+                       "-u: \"no-such-user\" names a user that does not exist");
     assert_usage_error("--pid=\x1b --tmpdir= a", "--tmpdir: \"\" is empty");
     assert_usage_error("--stderr=\x1b[2J\"\\ a.lua",
                        "--stderr: \"\\x1b[2J\\\"\\\\\" is none of fcgi|log");
 }
 
-static void only_one_worker_is_accepted(void **state)
+static void workers_are_a_number_or_auto(void **state)
 {
     (void)state;
     assert_int_equal(parse("-w1 app.lua"), OPTIONS_OK);
-    assert_usage_error("-w 2 app.lua", "-w: \"2\" is not possible: this version"
-                                       " runs 1 worker process");
-    assert_usage_error("--workers=auto app.lua",
-                       "--workers: \"auto\" is not possible: this version runs"
-                       " 1 worker process");
+    assert_int_equal(parse("-w 2 app.lua"), OPTIONS_OK);
+    assert_int_equal(options.workers, 2);
+    assert_int_equal(parse("--workers=auto app.lua"), OPTIONS_OK);
+    assert_true(options.workers >= 1);
+    assert_usage_error("-w many app.lua",
+                       "-w: \"many\" is neither a number nor auto");
+    assert_int_not_equal(parse("-w 0 app.lua"), OPTIONS_OK);
+    assert_int_not_equal(parse("-w 513 app.lua"), OPTIONS_OK);
 }
 
 static void a_bad_value_changes_nothing(void **state)
@@ -368,7 +399,7 @@ static void a_bad_variable_is_a_configuration_error(void **state)
     assert_int_equal(read_environment("FCGI_LUA_INCLUDE="), OPTIONS_BAD);
     assert_string_equal(error.message, "FCGI_LUA_INCLUDE: \"\" is empty");
     assert_int_equal(read_environment("FCGI_LUA_LISTEN= "), OPTIONS_BAD);
-    assert_int_equal(read_environment("FCGI_LUA_WORKERS=4"), OPTIONS_BAD);
+    assert_int_equal(read_environment("FCGI_LUA_WORKERS=0"), OPTIONS_BAD);
     assert_int_equal(error.exit_code, 78);
 }
 
@@ -497,7 +528,8 @@ static void the_help_fits_80_columns_and_has_every_option(void **state)
 static void print_config_shows_values_and_sources(void **state)
 {
     (void)state;
-    assert_int_equal(parse("--max-body=10240k -e a\nb\\ -l :1 -p 2 app.lua"),
+    assert_int_equal(parse("--max-body=10240k -e a\nb\\ -l :1 -p 2 -u nobody "
+                           "app.lua"),
                      OPTIONS_OK);
     assert_int_equal(read_environment("FCGI_LUA_TIMEOUT=1500ms"), OPTIONS_OK);
     assert_int_equal(set("log_level", "info"), OPTIONS_OK);
@@ -506,6 +538,7 @@ static void print_config_shows_values_and_sources(void **state)
     assert_config_has("listen = :1  (command line)\n"
                       "listen = :2  (command line)\n");
     assert_config_has("timeout = 1.5  (environment)\n");
+    assert_config_has("user = nobody  (command line)\n");
     assert_config_has("log-level = info  (script)\n");
     assert_config_has("stderr = fcgi  (default)\n");
     assert_config_has("max-spool = 1G  (default)\n");
@@ -701,6 +734,69 @@ static void a_list_survives_running_out_of_memory(void **state)
     }
 }
 
+/* --- comparing ------------------------------------------------------------ */
+
+/* Does the option differ from its default once it has that value? */
+static bool differs(const char *name, const char *value)
+{
+    struct options other;
+    bool differs;
+
+    assert_int_equal(options_init(&other, &error), OPTIONS_OK);
+    assert_false(options_differ(&options, &other, name));
+    assert_int_equal(
+        options_set(&other, name, value, OPTION_COMMAND_LINE, &error),
+        OPTIONS_OK);
+    differs = options_differ(&options, &other, name);
+    assert_int_equal(options_differ(&other, &options, name), differs);
+    assert_false(options_differ(&other, &other, name));
+    options_free(&other);
+    return differs;
+}
+
+static void options_of_each_kind_are_compared(void **state)
+{
+    (void)state;
+    assert_true(differs("listen", ":9000"));
+    assert_true(differs("port", "9000"));
+    assert_true(differs("pid", "/run/pid"));
+    assert_true(differs("log", "/log"));
+    assert_false(differs("log", "-"));
+    assert_true(differs("lua-compat", "5.1"));
+    assert_true(differs("eval", "x = 1"));
+    assert_true(differs("include", "/lua"));
+    assert_true(differs("check", ""));
+    assert_true(differs("stderr", "log"));
+    assert_false(differs("stderr", "fcgi"));
+    assert_true(differs("log_level", "debug"));
+    assert_true(differs("max-body", "1k"));
+    assert_true(differs("max-spool", "1k"));
+    assert_false(differs("max-spool", "1G"));
+    assert_true(differs("max-conns", "1"));
+    assert_false(differs("workers", "1"));
+    assert_true(differs("grace", "29.5"));
+    assert_false(differs("grace", "30"));
+    assert_false(options_differ(&options, &options, "nonsense"));
+}
+
+static void lists_are_compared_item_by_item(void **state)
+{
+    struct options other;
+
+    (void)state;
+    assert_int_equal(options_init(&other, &error), OPTIONS_OK);
+    assert_int_equal(set("listen", ":1"), OPTIONS_OK);
+    assert_int_equal(options_set(&other, "listen", ":1", OPTION_SCRIPT, &error),
+                     OPTIONS_OK);
+    assert_false(options_differ(&options, &other, "listen"));
+    assert_int_equal(set("listen", ":2"), OPTIONS_OK);
+    assert_true(options_differ(&options, &other, "listen"));
+    assert_int_equal(options_set(&other, "listen", ":3", OPTION_SCRIPT, &error),
+                     OPTIONS_OK);
+    assert_true(options_differ(&options, &other, "listen"));
+    options_free(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -718,6 +814,8 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_missing_script_is_a_usage_error,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_format_of_the_access_log_is_checked,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(unknown_options_name_the_nearest,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(
@@ -726,7 +824,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(bad_values_get_one_clear_line, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(only_one_worker_is_accepted, set_up,
+        cmocka_unit_test_setup_teardown(workers_are_a_number_or_auto, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_bad_value_changes_nothing, set_up,
                                         tear_down),
@@ -771,6 +869,10 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_list_survives_running_out_of_memory,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(options_of_each_kind_are_compared,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lists_are_compared_item_by_item, set_up,
+                                        tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

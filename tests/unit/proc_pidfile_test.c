@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -63,12 +64,21 @@ static const char *read_text(void)
     return text;
 }
 
+static int write_own(void)
+{
+    int fd = pidfile_write(path);
+
+    assert_int_not_equal(fd, -1);
+    assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    return fd;
+}
+
 static void the_file_has_the_id_and_a_newline(void **state)
 {
     struct stat st;
 
     (void)state;
-    assert_int_equal(pidfile_write(path), 0);
+    close(write_own());
     assert_string_equal(read_text(), own);
     assert_int_equal(stat(path, &st), 0);
     assert_true((st.st_mode & 0133) == 0); /* others only read it */
@@ -78,9 +88,9 @@ static void an_old_file_is_replaced_as_a_whole(void **state)
 {
     (void)state;
     write_text("1234567890 and more than that\n");
-    assert_int_equal(pidfile_write(path), 0);
+    close(write_own());
     assert_string_equal(read_text(), own);
-    assert_int_equal(pidfile_write(path), 0); /* our own, too */
+    close(write_own()); /* our own, too */
     assert_string_equal(read_text(), own);
 }
 
@@ -92,7 +102,7 @@ static void a_link_is_replaced_not_followed(void **state)
     (void)state;
     snprintf(target, sizeof(target), "%s/target", folder);
     assert_int_equal(symlink(target, path), 0);
-    assert_int_equal(pidfile_write(path), 0);
+    close(write_own());
     assert_int_equal(lstat(path, &st), 0);
     assert_true(S_ISREG(st.st_mode));
     assert_int_equal(access(target, F_OK), -1);
@@ -139,23 +149,66 @@ static void a_full_disk_leaves_the_old_file(void **state)
 
 static void only_our_own_file_is_removed(void **state)
 {
-    char other[32];
+    static const char *const texts[] = { "1\n", "", "no number" };
 
     (void)state;
-    assert_int_equal(pidfile_write(path), 0);
-    pidfile_remove(path);
+    assert_int_equal(pidfile_remove(path, write_own()), 0);
     assert_null(read_text());
-    pidfile_remove(path); /* it is gone: nothing happens */
-    snprintf(other, sizeof(other), "%ld\n", (long)getppid());
-    write_text(other);
-    pidfile_remove(path);
-    assert_string_equal(read_text(), other);
-    write_text("");
-    pidfile_remove(path);
-    assert_non_null(read_text());
-    write_text("no number");
-    pidfile_remove(path);
-    assert_non_null(read_text());
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        int fd = write_own();
+
+        write_text(texts[i]);
+        assert_int_equal(pidfile_remove(path, fd), 0);
+        assert_string_equal(read_text(), texts[i]);
+    }
+}
+
+static void a_file_that_is_gone_is_no_matter(void **state)
+{
+    int fd = write_own();
+
+    (void)state;
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(pidfile_remove(path, fd), 0);
+    fd = write_own();
+    close(write_own()); /* as a successor would */
+    assert_int_equal(pidfile_remove(path, fd), 0);
+    assert_string_equal(read_text(), own);
+}
+
+/* In a child that becomes another user, which ends with 0 if all is as it
+ * should. */
+static int empty_as_another(mode_t mode)
+{
+    int fd = write_own();
+
+    if (chmod(folder, mode) == -1 || setgid(65534) == -1 || setuid(65534) == -1)
+        return 1;
+    if (pidfile_remove(path, fd) != -1 || errno != EACCES)
+        return 2;
+    return fcntl(fd, F_GETFD) == -1 ? 0 : 3;
+}
+
+static void what_may_not_be_removed_is_emptied(void **state)
+{
+    static const mode_t modes[] = { 0755, 0700 };
+
+    (void)state;
+    if (geteuid() != 0) {
+        print_message("not tested: only root can\n");
+        return;
+    }
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        int status;
+        pid_t child = fork();
+
+        assert_int_not_equal(child, -1);
+        if (child == 0)
+            _exit(empty_as_another(modes[i]));
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+        assert_string_equal(read_text(), "");
+    }
 }
 
 #define PIDFILE_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -169,6 +222,8 @@ int main(void)
         PIDFILE_TEST(where_it_cannot_be_written_nothing_is_left),
         PIDFILE_TEST(a_full_disk_leaves_the_old_file),
         PIDFILE_TEST(only_our_own_file_is_removed),
+        PIDFILE_TEST(a_file_that_is_gone_is_no_matter),
+        PIDFILE_TEST(what_may_not_be_removed_is_emptied),
     };
 
     return cmocka_run_group_tests_name("proc/pidfile", tests, NULL, NULL);

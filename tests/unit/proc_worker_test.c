@@ -76,7 +76,17 @@ static void run_worker(double grace, bool is_spawned)
     struct option_error error;
     struct script_config config = { .path = script_path };
     struct peers peers = { 0 };
-    struct script *script;
+    struct notify notify = NOTIFY_NOBODY;
+    struct worker_config worker_config = {
+        .options = &options,
+        .listening = &set,
+        .peers = &peers,
+        .notify = &notify,
+        .is_spawned = is_spawned,
+        .who = { .id = 1, .count = 1, .generation = 1 },
+        .argc = 4,
+        .argv = argv,
+    };
     char text[SCRIPT_ERROR_MAX];
 
     alarm(60); /* whatever happens */
@@ -84,9 +94,10 @@ static void run_worker(double grace, bool is_spawned)
         options_parse_args(&options, 4, argv, &error) != OPTIONS_OK ||
         log_open(log_path) == -1)
         _exit(101);
-    if (script_load(&config, &script, text) != SCRIPT_OK)
+    options.grace = grace;
+    if (script_load(&config, &worker_config.script, text) != SCRIPT_OK)
         _exit(102);
-    _exit(worker_run(&options, script, &set, &peers, grace, is_spawned));
+    _exit(worker_run(&worker_config));
 }
 
 static const char *logged(void)
@@ -439,12 +450,67 @@ static void signals_for_later_end_nothing(void **state)
     (void)state;
     start(30);
     until_logged("listening");
-    tell(SIGHUP);
-    until_logged("SIGHUP does nothing");
     tell(SIGUSR2);
     until_logged("SIGUSR2 does nothing");
     ask("a", true);
     assert_answered("answer to /a");
+}
+
+/* Another script. */
+static void become(const char *name)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text),
+             "function on_worker(id) print('%s begins as', id) end\n"
+             "function on_exit(_, why) print('%s ends:', why) end\n"
+             "function on_request() return 200, nil, '%s' end",
+             name, name, name);
+    write_file(script_path, text);
+}
+
+static void hup_changes_the_script_under_a_kept_connection(void **state)
+{
+    (void)state;
+    start(30);
+    ask("a", true);
+    assert_answered("answer to /a");
+    become("second");
+    tell(SIGHUP);
+    until_logged("generation 2 serves");
+    ask("a", true);
+    assert_answered("second");
+    write_file(script_path, "no Lua");
+    tell(SIGHUP);
+    until_logged("not reloaded, generation 2 serves on: ");
+    ask("a", true);
+    assert_answered("second");
+    become("third");
+    tell(SIGHUP);
+    until_logged("second ends:\treload");
+    ask("a", true);
+    assert_answered("third");
+    tell(SIGTERM);
+    assert_hung_up();
+    assert_int_equal(exit_code(), EX_OK);
+    until_logged("third ends:\tstop");
+}
+
+static void a_request_ends_with_its_own_script(void **state)
+{
+    (void)state;
+    start(30);
+    ask("reads", true);
+    until_logged("got /reads");
+    become("second");
+    tell(SIGHUP);
+    until_logged("generation 2 serves");
+    tell(SIGTERM);
+    until_logged("1 requests are under way");
+    end_body();
+    assert_answered("answer to /reads");
+    assert_int_equal(exit_code(), EX_OK);
+    until_logged("second ends:\tstop");
 }
 
 static void a_client_that_hangs_up_is_no_trouble(void **state)
@@ -478,6 +544,8 @@ int main(void)
         WORKER_TEST(the_log_is_opened_again),
         WORKER_TEST(signals_for_later_end_nothing),
         WORKER_TEST(a_client_that_hangs_up_is_no_trouble),
+        WORKER_TEST(hup_changes_the_script_under_a_kept_connection),
+        WORKER_TEST(a_request_ends_with_its_own_script),
     };
 
     return cmocka_run_group_tests_name("proc/worker", tests, NULL, NULL);

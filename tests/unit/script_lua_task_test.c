@@ -643,6 +643,7 @@ static void top_level_tasks_begin_when_the_script_serves(void **state)
     assert_string_equal(rig_log(), "");
     assert_int_equal(
         script_attach(rig.script, rig.loop, &rig.service, &rig.limits), 0);
+    script_serve(rig.script);
     rig_serve(&request);
     assert_string_equal(request.body.data, "r");
     assert_int_equal(script_worker_tasks(rig.script), 0);

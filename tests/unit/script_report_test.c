@@ -23,14 +23,14 @@ static void open_request(void)
 
 static void check_id(const char *sent, const char *wanted)
 {
-    char buffer[REPORT_ID_MAX], own[REPORT_ID_MAX];
+    char buffer[REQUEST_ID_MAX], own[REQUEST_ID_MAX];
     struct slice id;
 
     assert_true(rig_begin(&request, REQUEST_RESPONDER));
     if (sent != NULL)
         rig_param(&request, "HTTP_X_REQUEST_ID", sent);
     snprintf(own, sizeof(own), "%llx", (unsigned long long)request.req->serial);
-    id = report_request_id(request.req, buffer);
+    id = request_id(request.req, buffer);
     if (wanted == NULL)
         wanted = own;
     assert_int_equal(id.len, strlen(wanted));

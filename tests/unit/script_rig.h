@@ -221,11 +221,13 @@ static inline enum script_status rig_load(const char *source)
     if (source != NULL)
         rig_write_file(rig.path, source);
     status = script_load(&rig.config, &rig.script, rig.error);
-    if (status == SCRIPT_OK)
-        assert_int_equal(
-            script_attach(rig.script, rig.loop, &rig.service, &rig.limits), 0);
-    else
+    if (status != SCRIPT_OK) {
         assert_null(rig.script);
+        return status;
+    }
+    assert_int_equal(
+        script_attach(rig.script, rig.loop, &rig.service, &rig.limits), 0);
+    script_serve(rig.script);
     return status;
 }
 

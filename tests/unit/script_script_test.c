@@ -245,8 +245,8 @@ static void settings_that_are_no_text_are_refused(void **state)
     assert_false(
         read_settings("return { on_request = print, a = { {} } }", NULL));
     rig_unload();
-    assert_refused("return { on_request = print, on_start = print }",
-                   SCRIPT_FAILED, "this version knows no hook on_start");
+    assert_refused("return { on_request = print, on_reload = print }",
+                   SCRIPT_FAILED, "this version knows no hook on_reload");
     assert_refused("return { on_request = print, [1] = 2 }", SCRIPT_FAILED,
                    "a field that is no name");
     assert_refused("return { on_request = print, abort = true }", SCRIPT_FAILED,

@@ -192,6 +192,57 @@ static void a_coroutine_left_with_the_hook_is_used_on(void **state)
     assert_serves_on();
 }
 
+/* Both uses share the ticks, which come more often then. */
+static void telling_of_blocks_leaves_the_limit_as_it_is(void **state)
+{
+    double begun;
+
+    (void)state;
+    rig.limits.blocked = 0.01;
+    open_with_limit(0.2,
+                    "function on_request(req)\n" GOOD "  while true do end\n"
+                    "end");
+    begun = loop_now();
+    rig_serve(&request);
+    assert_true(loop_now() - begun >= 0.19);
+    assert_was_stopped();
+    rig_assert_logged("blocked the loop for");
+    assert_serves_on();
+}
+
+static void a_block_in_a_coroutine_leaves_no_hook(void **state)
+{
+    (void)state;
+    rig.limits.blocked = 0.01;
+    open_with_limit(0, "local fcgi = require 'fcgi'\n"
+                       "local co = coroutine.wrap(function() while true do\n"
+                       "  local t = fcgi.now() + 0.05\n"
+                       "  while fcgi.now() < t do end\n"
+                       "  coroutine.yield(debug.gethook())\n"
+                       "end end)\n"
+                       "function on_request(req)\n"
+                       "  local hook = co()\n"
+                       "  return 200, nil, tostring(hook)\n"
+                       "end");
+    for (int i = 0; i < 3; i++) {
+        rig_serve(&request);
+        assert_string_equal(request.body.data, "nil");
+        rig_assert_logged("blocked the loop for");
+        assert_false(rig.script->watchdog.is_noted);
+        rig_forget_log();
+    }
+}
+
+static void a_short_stretch_is_not_told_of(void **state)
+{
+    (void)state;
+    rig.limits.blocked = 30;
+    open_with_limit(0.08, "function on_request(req) while true do end end");
+    rig_serve(&request);
+    assert_was_stopped();
+    assert_null(strstr(rig_log(), "blocked the loop"));
+}
+
 /* Where no hook runs: a pattern that backtracks for ever. */
 static void c_code_that_never_returns_ends_the_process(void **state)
 {
@@ -234,6 +285,81 @@ static void two_scripts_have_two_watchdogs(void **state)
     assert_was_stopped();
 }
 
+static void each_of_two_scripts_is_stopped(void **state)
+{
+    static const char loop[] = "function on_request(req) while true do end end";
+    struct script *first;
+
+    (void)state;
+    open_with_limit(0.08, loop);
+    first = rig.script;
+    open_with_limit(0.08, loop);
+    for (int i = 0; i < 2; i++) {
+        rig_forget_log();
+        script_serve(first);
+        rig_start(&request);
+        while (script_tasks(first) > 0)
+            loop_turn(rig.loop, true);
+        assert_was_stopped();
+        rig_forget_log();
+        script_serve(rig.script);
+        rig_serve(&request);
+        assert_was_stopped();
+    }
+    script_del(first);
+}
+
+static void loading_is_stopped_too(void **state)
+{
+    (void)state;
+    rig.config.load_timeout = 0.08;
+    assert_int_equal(rig_load("local function f() while true do end end\n"
+                              "while true do pcall(f) end"),
+                     SCRIPT_FAILED);
+    assert_contains(rig.error, "app.lua:2: stopped: loading took more than "
+                               "0.08 s (--load-timeout)\nstack traceback:");
+    assert_int_equal(rig_load("coroutine.wrap(function()\n"
+                              "  while true do end end)()"),
+                     SCRIPT_FAILED);
+    assert_contains(rig.error, "app.lua:2: stopped: loading took more");
+}
+
+static void a_script_that_loads_in_time_is_not_stopped_later(void **state)
+{
+    (void)state;
+    rig.config.load_timeout = 0.05;
+    open_with_limit(0, "local fcgi = require 'fcgi'\n"
+                       "function on_request(req)\n"
+                       "  local t = fcgi.now() + 0.1\n"
+                       "  while fcgi.now() < t do end\n"
+                       "  return 200, nil, 'good'\n"
+                       "end");
+    assert_false(rig.script->watchdog.has_timer);
+    rig_serve(&request);
+    assert_string_equal(request.body.data, "good");
+}
+
+static void c_code_that_hangs_while_loading_ends_the_process(void **state)
+{
+    pid_t child;
+    int status = 0;
+
+    (void)state;
+    child = fork();
+    assert_int_not_equal(child, -1);
+    if (child == 0) {
+        alarm(60);
+        rig.config.load_timeout = 0.05;
+        rig_load("local s = ('a'):rep(40)\n"
+                 "return s:find(('a-'):rep(40) .. 'b')");
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), EX_CONFIG);
+    rig_assert_logged("did not return within --load-timeout");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,8 +374,15 @@ int main(void)
         SCRIPT_TEST(the_timer_stands_still_while_nothing_runs),
         SCRIPT_TEST(without_a_limit_there_is_no_timer),
         SCRIPT_TEST(a_coroutine_left_with_the_hook_is_used_on),
+        SCRIPT_TEST(telling_of_blocks_leaves_the_limit_as_it_is),
+        SCRIPT_TEST(a_block_in_a_coroutine_leaves_no_hook),
+        SCRIPT_TEST(a_short_stretch_is_not_told_of),
         SCRIPT_TEST(c_code_that_never_returns_ends_the_process),
         SCRIPT_TEST(two_scripts_have_two_watchdogs),
+        SCRIPT_TEST(each_of_two_scripts_is_stopped),
+        SCRIPT_TEST(loading_is_stopped_too),
+        SCRIPT_TEST(a_script_that_loads_in_time_is_not_stopped_later),
+        SCRIPT_TEST(c_code_that_hangs_while_loading_ends_the_process),
     };
 
     return cmocka_run_group_tests_name("script/watchdog", tests, NULL, NULL);

@@ -1,0 +1,94 @@
+/* access_log.c -- see access_log.h for the contract.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "ops/access_log.h"
+
+#include "ops/access_format.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* Not the loop's clock, which stands still while the handler computes. */
+static double seconds_since(double started)
+{
+    struct timespec now;
+    double seconds;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    seconds = (double)now.tv_sec + (double)now.tv_nsec * 1e-9 - started;
+    return seconds > 0 ? seconds : 0;
+}
+
+static void ended(struct service_observer *observer, const struct request *req)
+{
+    struct access_log *log = (struct access_log *)(void *)observer;
+    struct access_entry entry = { .req = req,
+                                  .duration = seconds_since(req->started),
+                                  .worker = log->worker,
+                                  .name = log->name };
+    char line[ACCESS_LINE_MAX];
+    size_t len;
+
+    clock_gettime(CLOCK_REALTIME, &entry.ended);
+    len = access_format_write(log->format, &entry, line);
+    line_writer_add(&log->writer, (struct slice){ line, len });
+}
+
+const char *access_log_check_format(const char *text, char *error, size_t room)
+{
+    struct access_format *format;
+    bool is_bad =
+        access_format_new(text, &format, error, room) == ACCESS_FORMAT_BAD;
+
+    access_format_del(format);
+    return is_bad ? error : NULL;
+}
+
+struct access_log *access_log_open(const char *target, const char *format,
+                                   const char *name)
+{
+    struct access_log *log = calloc(1, sizeof(*log));
+    char error[128];
+    int saved;
+
+    if (log == NULL)
+        return NULL;
+    log->name = name;
+    errno = ENOMEM;
+    if (access_format_new(format, &log->format, error, sizeof(error)) !=
+            ACCESS_FORMAT_OK ||
+        line_writer_open(&log->writer, target, "access log") == -1) {
+        saved = errno;
+        access_format_del(log->format);
+        free(log);
+        errno = saved;
+        return NULL;
+    }
+    log->observer.ended = ended;
+    log->observer.wants_head = access_format_wants_head(log->format);
+    log->observer.wants_cpu = access_format_wants_cpu(log->format);
+    return log;
+}
+
+int access_log_reopen(struct access_log *log, const char *target)
+{
+    return line_writer_reopen(&log->writer, target);
+}
+
+void access_log_attach(struct access_log *log, struct service *service,
+                       unsigned worker)
+{
+    log->worker = worker;
+    service_observe(service, &log->observer);
+}
+
+void access_log_close(struct access_log *log)
+{
+    if (log == NULL)
+        return;
+    line_writer_close(&log->writer);
+    access_format_del(log->format);
+    free(log);
+}

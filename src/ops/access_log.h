@@ -1,0 +1,55 @@
+/* access_log.h -- a line for each request that was begun: an observer of them.
+ *
+ * The line is made when the answer is complete or the client has gone, and
+ * written with the others of the same turn of the loop.  A request whose client
+ * went before anything was sent has the status 499.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef OPS_ACCESS_LOG_H
+#define OPS_ACCESS_LOG_H
+
+#include "core/service.h"
+#include "ops/line_writer.h"
+
+struct access_format;
+
+struct access_log {
+    struct service_observer observer; /* first: the one is the other */
+    struct line_writer writer;
+    struct access_format *format;
+    const char *name; /* of the script */
+    unsigned worker;
+};
+
+/* What is wrong with a format, in words that follow it, in error of room bytes;
+ * or NULL.  What there is no memory to check passes. */
+const char *access_log_check_format(const char *text, char *error, size_t room);
+
+/* Opens a log: a file, or "-" for stdout.  The format must be a sound one; name
+ * is the script's and lasts as long.  Returns NULL, with errno, when it cannot
+ * be opened. */
+struct access_log *access_log_open(const char *target, const char *format,
+                                   const char *name);
+
+/* Opens target anew.  Returns 0, or -1 with errno and the old one in use. */
+int access_log_reopen(struct access_log *log, const char *target);
+
+/* From now on requests of service are logged, as those of that worker. */
+void access_log_attach(struct access_log *log, struct service *service,
+                       unsigned worker);
+
+/* Writes what waits and closes.  NULL is accepted. */
+void access_log_close(struct access_log *log);
+
+/* Writes the lines of this turn.  Returns whether some have to wait: then it is
+ * to be called again, although nothing else may happen. */
+static inline bool access_log_flush(struct access_log *log)
+{
+    if (line_writer_is_empty(&log->writer))
+        return false;
+    line_writer_flush(&log->writer);
+    return !line_writer_is_empty(&log->writer);
+}
+
+#endif

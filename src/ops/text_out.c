@@ -1,0 +1,182 @@
+/* text_out.c -- see text_out.h for the contract.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "ops/text_out.h"
+
+static const char hex[] = "0123456789ABCDEF";
+
+void text_put(struct text_out *out, struct slice text)
+{
+    struct slice part = slice_take(&text, out->size - out->len);
+
+    if (part.len > 0)
+        memcpy(out->data + out->len, part.data, part.len);
+    out->len += part.len;
+}
+
+void text_put_digits(struct text_out *out, uint64_t number, unsigned least)
+{
+    char digits[24];
+    size_t at = sizeof(digits);
+
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0 || sizeof(digits) - at < least);
+    text_put(out, (struct slice){ digits + at, sizeof(digits) - at });
+}
+
+void text_put_number(struct text_out *out, uint64_t number)
+{
+    text_put_digits(out, number, 1);
+}
+
+void text_put_decimal(struct text_out *out, double number, unsigned places)
+{
+    uint64_t scale = 1, scaled;
+
+    for (unsigned i = 0; i < places; i++)
+        scale *= 10;
+    scaled = number > 0 ? (uint64_t)(number * (double)scale + 0.5) : 0;
+    text_put_number(out, scaled / scale);
+    text_put(out, slice_of("."));
+    text_put_digits(out, scaled % scale, places);
+}
+
+static bool is_plain(char c, bool is_bare)
+{
+    return c >= ' ' && c < 0x7f && c != '"' && c != '\\' &&
+           !(is_bare && (c == ' ' || c == '[' || c == ']'));
+}
+
+/* The same for eight bytes at once, not bare ones: each term has the top bit of
+ * the bytes that are 0x80 and above, 0x7f, below the blank, or one of the two
+ * (and maybe of one behind such a byte, which does not matter). */
+static bool are_plain(const char *eight)
+{
+    static const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t word, quote, backslash;
+
+    memcpy(&word, eight, sizeof(word));
+    quote = word ^ ones * '"';
+    backslash = word ^ ones * '\\';
+    return ((word | (word + ones) | (word - ones * ' ') | (quote - ones) |
+             (backslash - ones)) &
+            ones * 0x80) == 0;
+}
+
+/* How many bytes at the front of text, at most so many, stand for themselves.
+ */
+static size_t plain_front(struct slice text, size_t most, bool is_bare)
+{
+    size_t n = 0;
+
+    if (text.len < most)
+        most = text.len;
+    while (!is_bare && most - n >= 8 && are_plain(text.data + n))
+        n += 8;
+    while (n < most && is_plain(text.data[n], is_bare))
+        n++;
+    return n;
+}
+
+void text_put_escaped(struct text_out *out, struct slice text, size_t most,
+                      bool is_bare)
+{
+    size_t end = most < out->size - out->len ? out->len + most : out->size;
+
+    while (text.len > 0) {
+        size_t room = end - out->len, n = plain_front(text, room, is_bare);
+        unsigned char c;
+        char *at = out->data + out->len;
+
+        memcpy(at, text.data, n);
+        out->len += n;
+        slice_take(&text, n);
+        if (text.len == 0 || room - n < 4)
+            return;
+        c = (unsigned char)text.data[0];
+        at[n] = '\\';
+        at[n + 1] = 'x';
+        at[n + 2] = hex[c >> 4];
+        at[n + 3] = hex[c & 15];
+        out->len += 4;
+        slice_take(&text, 1);
+    }
+}
+
+/* The length of the character that text begins with (RFC 3629), and which it
+ * is; 0: it is none. */
+static size_t utf8_length(struct slice text, uint32_t *character)
+{
+    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+    unsigned char c = (unsigned char)text.data[0];
+    size_t len = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+
+    if (len == 0 || c > 0xf4 || len > text.len)
+        return 0;
+    *character = len == 1 ? c : c & (0x7fu >> len);
+    for (size_t i = 1; i < len; i++) {
+        unsigned char next = (unsigned char)text.data[i];
+
+        if ((next & 0xc0) != 0x80)
+            return 0;
+        *character = *character << 6 | (next & 0x3f);
+    }
+    if (*character < least[len] || *character > 0x10ffff ||
+        (*character >= 0xd800 && *character < 0xe000))
+        return 0;
+    return len;
+}
+
+/* How one character stands in a JSON string: in at most 6 bytes. */
+static struct slice json_escape(struct slice *text, char buffer[8])
+{
+    uint32_t character = 0;
+    size_t len = utf8_length(*text, &character);
+    unsigned char c = (unsigned char)text->data[0];
+
+    if (len == 0) {
+        memcpy(buffer, "\\\\x", 3);
+        buffer[3] = hex[c >> 4];
+        buffer[4] = hex[c & 15];
+        slice_take(text, 1);
+        return (struct slice){ buffer, 5 };
+    }
+    if (character == '"' || character == '\\') {
+        buffer[0] = '\\';
+        buffer[1] = (char)c;
+        slice_take(text, 1);
+        return (struct slice){ buffer, 2 };
+    }
+    if (character < 0x20 || (character >= 0x7f && character < 0xa0) ||
+        character == 0x2028 || character == 0x2029) {
+        memcpy(buffer, "\\u", 2);
+        for (unsigned i = 0; i < 4; i++)
+            buffer[2 + i] = hex[character >> (12 - 4 * i) & 15];
+        slice_take(text, len);
+        return (struct slice){ buffer, 6 };
+    }
+    return slice_take(text, len);
+}
+
+void text_put_json(struct text_out *out, struct slice text, size_t most)
+{
+    size_t end = most < out->size - out->len ? out->len + most : out->size;
+
+    while (text.len > 0) {
+        char buffer[8];
+        struct slice part;
+        size_t room = end - out->len, n = plain_front(text, room, false);
+
+        if (n > 0)
+            part = slice_take(&text, n);
+        else
+            part = json_escape(&text, buffer);
+        if (part.len > room)
+            return;
+        memcpy(out->data + out->len, part.data, part.len);
+        out->len += part.len;
+    }
+}

@@ -1,0 +1,39 @@
+/* held.c -- see held.h for the contract.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "proc/held.h"
+
+#include <signal.h>
+#include <stddef.h>
+
+static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 };
+enum { SIGNALS = sizeof(signals) / sizeof(signals[0]) };
+
+static volatile sig_atomic_t came[SIGNALS];
+
+static void note(int signo)
+{
+    for (size_t i = 0; i < SIGNALS; i++)
+        if (signals[i] == signo)
+            came[i] = 1;
+}
+
+void held_begin(void)
+{
+    struct sigaction action = { .sa_handler = note, .sa_flags = SA_RESTART };
+
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < SIGNALS; i++)
+        sigaction(signals[i], &action, NULL);
+}
+
+void held_end(void)
+{
+    for (size_t i = 0; i < SIGNALS; i++) {
+        if (came[i] == 0)
+            continue;
+        came[i] = 0;
+        raise(signals[i]);
+    }
+}

@@ -1,0 +1,57 @@
+/* link.h -- what the processes of a service tell one another: short messages
+ * over a pair of sockets, with a descriptor now and then.
+ *
+ * The kernel keeps the bounds of messages (SOCK_SEQPACKET), and the end of a
+ * process is the end of its link: nobody needs a signal to hear of it.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PROC_LINK_H
+#define PROC_LINK_H
+
+#include <stdint.h>
+
+enum link_kind {
+    /* the supervisor to a template */
+    LINK_SPAWN, /* a worker: id, slot; with the worker's end of its link */
+    /* a template to the supervisor */
+    LINK_LOADED,
+    LINK_FAILED,  /* text says why */
+    LINK_SPAWNED, /* slot, value: the process id; 0: fork failed */
+    LINK_EXITED,  /* slot, value: the status of waitpid */
+    /* the supervisor to a worker */
+    LINK_DRAIN,  /* text: the reason for on_exit */
+    LINK_STOP,   /* at once */
+    LINK_CONN,   /* serve this connection, which comes with it */
+    LINK_REOPEN, /* the log */
+    /* a worker to the supervisor */
+    LINK_READY,
+    LINK_RECYCLE, /* wants to be replaced; text: the reason */
+    LINK_HANDOVER /* a kept connection that is idle, for another worker */
+};
+
+enum { LINK_TEXT_MAX = 4096 };
+
+struct link_message {
+    uint32_t kind; /* enum link_kind */
+    uint32_t id, slot;
+    int32_t value;
+    char text[LINK_TEXT_MAX]; /* ends with NUL */
+};
+
+/* Makes a pair of links.  Returns 0, or -1 with errno. */
+int link_pair(int fds[2]);
+
+/* Sends a message, with a descriptor unless fd is -1; the descriptor stays
+ * open here.  Waits for a second at most.  Returns 0, or -1 with errno. */
+int link_send(int link, const struct link_message *message, int fd);
+
+/* The same for a message of nothing but its kind, and text or NULL. */
+int link_tell(int link, enum link_kind kind, const char *text);
+
+/* Takes a message.  *fd is the descriptor that came with it, close-on-exec, or
+ * -1.  Returns 1; 0 at the end of the link; -1 with errno, EAGAIN when there is
+ * nothing yet. */
+int link_receive(int link, struct link_message *message, int *fd);
+
+#endif

@@ -1,0 +1,169 @@
+/* template.c -- see template.h for the contract.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "proc/template.h"
+
+#include "base/log.h"
+#include "proc/link.h"
+#include "proc/held.h"
+#include "proc/worker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { WORKERS_MAX = BOARD_SLOTS };
+
+struct template
+{
+    const struct service_setup *setup;
+    struct script *script;
+    unsigned generation;
+    int link;
+    int signals;             /* a signalfd for SIGCHLD */
+    pid_t pids[WORKERS_MAX]; /* by slot; 0: none */
+};
+
+/* In the new process. */
+static int be_worker(struct template *template, const struct link_message *what,
+                     int link)
+{
+    const struct service_setup *setup = template->setup;
+    const struct worker_place place = {
+        .link = link,
+        .board = setup->board,
+        .slot = &setup->board->slots[what->slot],
+    };
+    struct notify nobody = NOTIFY_NOBODY;
+    const struct worker_config config = {
+        .options = setup->options,
+        .script = template->script,
+        .listening = setup->listening,
+        .peers = setup->peers,
+        .notify = &nobody,
+        .access_log = setup->access_log,
+        .who = { .id = what->id,
+                 .count = setup->options->workers,
+                 .generation = template->generation },
+        .place = &place,
+    };
+    sigset_t none;
+
+    close(template->link);
+    close(template->signals);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    script_seed_random(template->script);
+    return worker_run(&config);
+}
+
+/* Returns the exit code of a worker that has been, or -1 in the template. */
+static int spawn(struct template *template, const struct link_message *what,
+                 int link)
+{
+    struct link_message answer = { .kind = LINK_SPAWNED, .slot = what->slot };
+    pid_t pid;
+
+    if (link == -1 || what->slot >= WORKERS_MAX)
+        return -1;
+    held_begin(); /* until the worker hears signals */
+    pid = fork();
+    if (pid == 0)
+        return be_worker(template, what, link);
+    if (pid == -1)
+        log_write(LOG_LEVEL_ERROR, "cannot fork a worker: %s", strerror(errno));
+    else
+        template->pids[what->slot] = pid;
+    close(link);
+    answer.value = pid == -1 ? 0 : pid;
+    link_send(template->link, &answer, -1);
+    return -1;
+}
+
+static void reap(struct template *template)
+{
+    struct signalfd_siginfo info;
+    int status;
+    pid_t pid;
+
+    while (read(template->signals, &info, sizeof(info)) > 0)
+        ;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        for (unsigned i = 0; i < WORKERS_MAX; i++) {
+            struct link_message news = { .kind = LINK_EXITED,
+                                         .slot = i,
+                                         .value = status };
+
+            if (template->pids[i] != pid)
+                continue;
+            template->pids[i] = 0;
+            link_send(template->link, &news, -1);
+        }
+}
+
+static int serve(struct template *template)
+{
+    for (;;) {
+        struct pollfd fds[] = { { .fd = template->link, .events = POLLIN },
+                                { .fd = template->signals, .events = POLLIN } };
+        struct link_message message;
+        int fd, got, status;
+
+        if (poll(fds, 2, -1) == -1 && errno != EINTR)
+            return EX_OSERR;
+        if (fds[1].revents != 0)
+            reap(template);
+        if (fds[0].revents == 0)
+            continue;
+        got = link_receive(template->link, &message, &fd);
+        if (got == 0)
+            return EX_OK;
+        if (got == 1 && message.kind == LINK_SPAWN) {
+            status = spawn(template, &message, fd);
+            if (status != -1)
+                return status;
+        }
+    }
+}
+
+int template_run(const struct service_setup *setup, struct script *script,
+                 unsigned generation, int link)
+{
+    struct template template = {
+        .setup = setup, .script = script, .generation = generation, .link = link
+    };
+    sigset_t set;
+    pid_t self = getpid();
+    int status;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM); /* the supervisor says when to end */
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGQUIT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
+    sigaddset(&set, SIGTTIN);
+    sigaddset(&set, SIGTTOU);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    template.signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (template.signals == -1) {
+        link_tell(link, LINK_FAILED, "signalfd failed");
+        return EX_OSERR;
+    }
+    link_tell(link, LINK_LOADED, NULL);
+    status = serve(&template);
+    if (getpid() == self)
+        _exit(status); /* what the script has open is its workers' to close */
+    return status;
+}

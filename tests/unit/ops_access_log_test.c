@@ -1,0 +1,169 @@
+/* ops_access_log_test.c -- a line for each request.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "alloc.h"
+#include "fake_exchange.h"
+#include "fake_service.h"
+#include "ops/access_log.h"
+
+static struct fake_service fake;
+static struct access_log *log_of;
+static char folder[64], path[96], text[4096];
+
+static int set_up(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/fcgi-lua-access.XXXXXX");
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    snprintf(path, sizeof(path), "%s/log", folder);
+    fake_service_init(&fake, 64);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    access_log_close(log_of);
+    log_of = NULL;
+    fake_service_free(&fake);
+    unlink(path);
+    return rmdir(folder);
+}
+
+static const char *written(void)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+
+    assert_true(n >= 0);
+    text[n] = '\0';
+    close(fd);
+    return text;
+}
+
+static void serve(int status)
+{
+    struct fake_exchange peer;
+
+    fake_exchange_init(&peer, &fake.service, REQUEST_RESPONDER);
+    if (peer.req == NULL)
+        return;
+    request_ready(peer.req);
+    if (status > 0)
+        response_fail(peer.req, status);
+    fake_exchange_free(&peer);
+    while (fake.n_ready > 0)
+        fake_release(&fake, 0);
+}
+
+static void each_request_has_a_line(void **state)
+{
+    (void)state;
+    log_of = access_log_open(path, "%s %B %w %n", "app.lua");
+    assert_non_null(log_of);
+    access_log_attach(log_of, &fake.service, 3);
+    serve(500);
+    serve(0);
+    assert_string_equal(written(), "");
+    assert_false(access_log_flush(log_of));
+    assert_string_equal(written(), "500 26 3 app.lua\n499 0 3 app.lua\n");
+    assert_false(access_log_flush(log_of));
+    serve(503);
+    access_log_close(log_of);
+    log_of = NULL;
+    assert_non_null(strstr(written(), "\n503 24 3 app.lua\n"));
+}
+
+static void it_says_what_it_needs(void **state)
+{
+    (void)state;
+    log_of = access_log_open(path, "%{A}o %C", "app.lua");
+    assert_non_null(log_of);
+    access_log_attach(log_of, &fake.service, 1);
+    assert_true(fake.service.keeps_heads);
+    assert_true(fake.service.measures_cpu);
+}
+
+static void reopening_goes_on(void **state)
+{
+    (void)state;
+    log_of = access_log_open(path, "%s", "app.lua");
+    assert_non_null(log_of);
+    access_log_attach(log_of, &fake.service, 1);
+    serve(500);
+    unlink(path);
+    assert_int_equal(access_log_reopen(log_of, path), 0);
+    serve(503);
+    access_log_flush(log_of);
+    assert_string_equal(written(), "503\n");
+    assert_int_equal(access_log_reopen(log_of, "/no/such"), -1);
+    assert_int_equal(errno, ENOENT);
+}
+
+static void what_cannot_be_opened_is_an_error(void **state)
+{
+    (void)state;
+    assert_null(access_log_open("/no/such", "%s", "app.lua"));
+    assert_int_equal(errno, ENOENT);
+    serve(500); /* nobody was left attached */
+}
+
+static void a_format_is_checked(void **state)
+{
+    char error[128];
+
+    (void)state;
+    assert_null(access_log_check_format("combined", error, sizeof(error)));
+    assert_null(access_log_check_format("json", error, sizeof(error)));
+    assert_string_equal(access_log_check_format("%y", error, sizeof(error)),
+                        "has an unknown directive: %y");
+}
+
+static void live(void *arg)
+{
+    (void)arg;
+    fake_service_init(&fake, 64);
+    log_of = access_log_open(path, "%s %{A}o", "app.lua");
+    if (log_of != NULL)
+        access_log_attach(log_of, &fake.service, 1);
+    else
+        assert_int_equal(errno, ENOMEM);
+    serve(500);
+    access_log_close(log_of);
+    log_of = NULL;
+    fake_service_free(&fake);
+}
+
+static void without_memory_it_is_not_opened(void **state)
+{
+    (void)state;
+    alloc_each_fails(live, NULL);
+    fake_service_init(&fake, 64);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(each_request_has_a_line), TEST(it_says_what_it_needs),
+        TEST(reopening_goes_on),       TEST(what_cannot_be_opened_is_an_error),
+        TEST(a_format_is_checked),     TEST(without_memory_it_is_not_opened),
+    };
+
+    return cmocka_run_group_tests_name("ops/access_log", tests, NULL, NULL);
+}
