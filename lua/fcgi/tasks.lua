@@ -60,7 +60,7 @@ return function(fcgi, private)
         next_at = next_at + seconds
         local late = now() - next_at
         if late > 0 then
-          next_at = next_at + (late // seconds + 1) * seconds
+          next_at = next_at + late - late % seconds + seconds
         end
         sleep(math.max(next_at - now(), 0))
         guard(f, ...)

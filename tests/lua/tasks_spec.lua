@@ -227,6 +227,15 @@ describe("every", function()
     assert.are.same({ 2, 4, 6, 8 }, times)
   end)
 
+  it("goes on when the interval is as short as a number can be", function()
+    local times = {}
+    drive(5e-324, 3, function()
+      world.now = world.now + 1
+      times[#times + 1] = world.now
+    end)
+    assert.are.same({ 1, 2, 3 }, times)
+  end)
+
   it("keeps to its times while rounds take some and timers are late",
     function()
       local times = {}
