@@ -183,6 +183,8 @@ static int l_spawn(lua_State *L)
     int nargs;
 
     check_callable(L, 1);
+    if (script->is_closing)
+        return luaL_error(L, "cannot spawn here: the script is ending");
     nargs = lua_gettop(L);
     if (by != NULL)
         root = by->kind->is_root ? by : by->owner;

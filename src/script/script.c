@@ -542,6 +542,7 @@ void script_del(struct script *script)
     failures_log_all(script);
     loop_timer_stop(&script->failures_timer);
     loop_timer_stop(&script->slow_timer);
+    script->is_closing = true;
     if (script->L != NULL)
         lua_close(script->L);
     if (script->out != NULL)

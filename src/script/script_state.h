@@ -78,6 +78,7 @@ struct script {
     struct task *running;
     struct hook_run on_worker, on_exit;
     double charged_user, charged_system; /* CPU time up to here, s */
+    bool is_closing; /* finalizers run for the last time: no task begins */
 };
 
 /* The script of any thread of its state. */

@@ -436,6 +436,19 @@ static void a_finalizer_that_is_called_by_hand_does_no_harm(void **state)
     rig_assert_logged("of an unknown");
 }
 
+static void no_task_begins_when_the_script_has_ended(void **state)
+{
+    (void)state;
+    rig_open("local fcgi = require 'fcgi'\n"
+             "kept = setmetatable({}, { __gc = function()\n"
+             "  print(pcall(fcgi.spawn, print))\n"
+             "end })\n"
+             "function on_request(req) end\n");
+    rig_serve(&request);
+    rig_unload();
+    rig_assert_logged("cannot spawn here: the script is ending");
+}
+
 /* Many tasks of one request must not keep other requests out. */
 static void the_orphans_of_a_request_count_as_one(void **state)
 {
@@ -972,6 +985,7 @@ int main(void)
         SCRIPT_TEST(an_abort_ends_no_task),
         SCRIPT_TEST(orphans_may_clean_up_and_count_as_serving),
         SCRIPT_TEST(a_finalizer_that_is_called_by_hand_does_no_harm),
+        SCRIPT_TEST(no_task_begins_when_the_script_has_ended),
         SCRIPT_TEST(the_orphans_of_a_request_count_as_one),
         SCRIPT_TEST(what_helps_an_orphan_has_its_patience_at_most),
         SCRIPT_TEST(the_error_of_an_orphan_is_logged),
