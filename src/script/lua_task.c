@@ -31,6 +31,7 @@ static int spawned_done(lua_State *L, int status, lua_KContext ctx)
     (void)ctx;
     if (status == LUA_OK || status == LUA_YIELD) {
         self->count = lua_gettop(L) - AT_MESSAGES;
+        luaL_checkstack(L, 1, "too many results"); /* they fill it */
         lua_createtable(L, self->count, 0);
         lua_replace(L, AT_MESSAGES);
         for (int i = self->count; i > 0; i--)
