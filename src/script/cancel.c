@@ -47,8 +47,10 @@ const char *task_cancelled_reason(lua_State *L, int index)
 
 int task_raise_cancelled(lua_State *L, struct task *task)
 {
-    task->cancel_pending = task->is_interrupted = false;
+    task->is_interrupted = false;
+    task->cancel_pending = true; /* if there is no memory for the value */
     task_push_cancelled(L, task->cancel_reason);
+    task->cancel_pending = false;
     return lua_error(L);
 }
 

@@ -962,6 +962,45 @@ static void orphans_come_through_without_memory(void **state)
     alloc_each_fails(rig_serve_or_fail, body);
 }
 
+static bool was_raised;
+
+static int no_limit(lua_State *L)
+{
+    script_of(L)->memory.limit = 0;
+    was_raised = task_cancelled_reason(L, 1) != NULL;
+    return 0;
+}
+
+/* Whatever of it fails, the cancellation comes at the next wait. */
+static void no_cancellation_is_lost_without_memory(void **state)
+{
+    size_t more = 0;
+
+    (void)state;
+    rig_open("local fcgi = require 'fcgi'\n"
+             "function on_request(req)\n"
+             "  local ok, err = pcall(fcgi.sleep, 100)\n"
+             "  no_limit(err)\n"
+             "  if err == 'not enough memory' then\n"
+             "    ok, err = pcall(fcgi.sleep, 0)\n"
+             "  end\n"
+             "  error(err, 0)\n"
+             "end\n");
+    lua_register(rig.script->L, "no_limit", no_limit);
+    for (was_raised = false; !was_raised; more += 16) {
+        struct task *task;
+
+        rig_start(&request);
+        rig_turns(1);
+        task = rig_task();
+        rig_limit_memory(more);
+        task_cancel(task, "timeout");
+        rig_run();
+        assert_contains(request.head.data, "Status: 504 ");
+    }
+    assert_true(more > 16); /* some were short of it */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -986,6 +1025,7 @@ int main(void)
         SCRIPT_TEST(orphans_may_clean_up_and_count_as_serving),
         SCRIPT_TEST(a_finalizer_that_is_called_by_hand_does_no_harm),
         SCRIPT_TEST(no_task_begins_when_the_script_has_ended),
+        SCRIPT_TEST(no_cancellation_is_lost_without_memory),
         SCRIPT_TEST(the_orphans_of_a_request_count_as_one),
         SCRIPT_TEST(what_helps_an_orphan_has_its_patience_at_most),
         SCRIPT_TEST(the_error_of_an_orphan_is_logged),
