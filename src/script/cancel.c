@@ -40,8 +40,8 @@ const char *task_cancelled_reason(lua_State *L, int index)
     if (luaL_testudata(L, index, cancelled_class) == NULL)
         return NULL;
     lua_getiuservalue(L, index, 1);
-    reason = lua_tostring(L, -1);
-    lua_pop(L, 1);
+    reason = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    lua_pop(L, 1); /* a number's text would not outlive this */
     return reason;
 }
 

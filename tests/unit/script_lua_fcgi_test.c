@@ -115,6 +115,18 @@ static void only_a_cancellation_has_a_reason(void **state)
           "assert(fcgi.cancelled(nil) == nil and fcgi.cancelled() == nil)");
 }
 
+static void a_reason_that_was_replaced_is_none(void **state)
+{
+    (void)state;
+    serve("local task = fcgi.spawn(pcall, fcgi.sleep, 100)\n"
+          "fcgi.sleep(0)\n"
+          "task:cancel()\n"
+          "local _, err = task:join()\n"
+          "assert(fcgi.cancelled(err) == 'cancelled')\n"
+          "debug.setuservalue(err, 12.5)\n"
+          "assert(fcgi.cancelled(err) == nil)");
+}
+
 /* --- the log -------------------------------------------------------------- */
 
 static void log_adds_the_line_and_the_request(void **state)
@@ -303,6 +315,7 @@ int main(void)
         SCRIPT_TEST(the_clock_is_that_of_the_process),
         SCRIPT_TEST(the_version_is_that_of_the_program),
         SCRIPT_TEST(only_a_cancellation_has_a_reason),
+        SCRIPT_TEST(a_reason_that_was_replaced_is_none),
         SCRIPT_TEST(log_adds_the_line_and_the_request),
         SCRIPT_TEST(log_has_levels),
         SCRIPT_TEST(a_level_that_is_off_converts_nothing),
