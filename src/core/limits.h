@@ -42,6 +42,10 @@ enum {
     /* Parameter memory that a pooled request keeps for the next one. */
     PARAMS_KEEP = 4096,
 
+    /* Requests that are read although --max-reqs is reached, because they may
+     * be for the status page: more of them at once are no monitoring. */
+    PAGES_AT_ONCE = 16,
+
     /* Bytes of one fcgi.random: keys and tokens need few, and the kernel takes
      * some milliseconds for this many, while all other requests wait. */
     RANDOM_MAX = 1024 * 1024

@@ -42,6 +42,24 @@ struct request *request_new(struct service *service, enum request_role role,
     return req;
 }
 
+void request_mark_surplus(struct request *req)
+{
+    req->is_surplus = true;
+    req->service->surplus++;
+}
+
+/* It counts no more. */
+static void leave(struct request *req)
+{
+    struct service *service = req->service;
+
+    service->active--;
+    if (req->is_page)
+        service->on_pages--;
+    else if (req->is_surplus)
+        service->surplus--;
+}
+
 void request_unref(struct request *req)
 {
     struct service *service = req->service;
@@ -112,6 +130,26 @@ static bool read_params(struct request *req)
                        req);
 }
 
+bool request_is_for_page(const struct request *req)
+{
+    const struct service_pages *pages = req->service->pages;
+
+    return pages != NULL && req->role == REQUEST_RESPONDER &&
+           !req->params_too_large && pages->wants(pages, req);
+}
+
+static void answer_page(struct request *req)
+{
+    struct service *service = req->service;
+
+    if (req->is_surplus)
+        service->surplus--;
+    req->is_page = true;
+    service->on_pages++;
+    service->paged++;
+    service->pages->answer(service->pages, req);
+}
+
 void request_ready(struct request *req)
 {
     uint64_t max = req->service->limits.max_body;
@@ -121,6 +159,8 @@ void request_ready(struct request *req)
         response_fail(req, 431);
     } else if (!read_params(req)) {
         response_fail(req, 400);
+    } else if (req->service->pages != NULL && request_is_for_page(req)) {
+        answer_page(req);
     } else if (max > 0 && req->body.expected > max) {
         service_note_refusal(req->service, "a body over --max-body");
         response_fail(req, 413);
@@ -130,6 +170,8 @@ void request_ready(struct request *req)
         if (req->role != REQUEST_FILTER)
             body_end(&req->data);
         req->is_ready = true;
+        if (service_active(req->service) > req->service->active_max)
+            req->service->active_max = service_active(req->service);
         req->service->ops->ready(req->service, req);
     }
 }
@@ -160,7 +202,7 @@ void request_detach(struct request *req)
     if (req->exchange == NULL)
         return;
     req->exchange = NULL;
-    req->service->active--;
+    leave(req);
     request_abort(req);
     tell_observers(req);
 }
@@ -168,7 +210,7 @@ void request_detach(struct request *req)
 void request_disown(struct request *req)
 {
     req->exchange = NULL;
-    req->service->active--;
+    leave(req);
     req->is_aborted = true;
 }
 
@@ -185,6 +227,8 @@ void request_refused(struct service *service, double started, bool is_aborted,
     req.response.is_head_sent = !is_aborted;
     req.response.status = 503;
     req.response.body_bytes = body_bytes;
+    if (!is_aborted)
+        service->refused++;
     tell_observers(&req);
 }
 
@@ -192,7 +236,7 @@ void request_ended(struct request *req)
 {
     req->exchange = NULL;
     req->is_ended = true;
-    req->service->active--;
+    leave(req);
     tell_observers(req);
     if (!req->is_aborted) /* else a reader still gets what had arrived */
         request_drop_input(req);

@@ -48,6 +48,8 @@ struct request {
     bool is_aborted;       /* the client has gone */
     bool is_ended;         /* the answer is complete */
     bool is_too_large;     /* the body passed a limit: 413 */
+    bool is_surplus;       /* the service is full: see service.h */
+    bool is_page;          /* it is for one of the service's pages */
 
     struct body body; /* STDIN */
     struct body data; /* DATA, of a filter */
@@ -78,6 +80,13 @@ void request_unref(struct request *req);
 
 /* Frees the pool of requests with the memory that they keep. */
 void request_pool_free(struct pool *pool);
+
+/* A request that is answered only if it is for one of the service's pages,
+ * though there is no place for others, or no hook. */
+void request_mark_surplus(struct request *req);
+
+/* Its parameters are complete: is it? */
+bool request_is_for_page(const struct request *req);
 
 /* The parameters are complete: reads what the gateway itself must know and
  * hands the request to the service, or answers it (400, 413, 431). */

@@ -448,29 +448,47 @@ void response_finish(struct request *req, uint32_t app_status)
         end(req, app_status, EXCHANGE_COMPLETE);
 }
 
+/* What response_answer and response_fail have in common. */
+static void send_own(struct request *req, int status, struct slice fields,
+                     struct slice body)
+{
+    char head[512];
+    struct response *response = &req->response;
+    int len;
+
+    if (response_is_begun(response) || req->is_aborted)
+        return;
+    buffer_free(&response->head);
+    len = snprintf(head, sizeof(head),
+                   "Status: %d %s\r\n%.*sContent-Length: %zu\r\n\r\n", status,
+                   head_reason(status), (int)fields.len, fields.data, body.len);
+    send_head(req, status, (struct slice){ head, (size_t)len });
+    if (!response->drops_body && !req->is_aborted && body.len > 0) {
+        response->body_bytes += body.len;
+        req->exchange->ops->body(req->exchange, body);
+    }
+}
+
+void response_answer(struct request *req, int status, struct slice fields,
+                     struct slice body)
+{
+    if (req->exchange == NULL)
+        return;
+    send_own(req, status, fields, body);
+    if (req->exchange != NULL)
+        end(req, 0, EXCHANGE_COMPLETE);
+}
+
 void response_fail(struct request *req, int status)
 {
-    char head[128], text[64];
-    int head_len, text_len;
-    struct response *response = &req->response;
+    char text[64];
+    int len;
 
     if (req->exchange == NULL)
         return;
-    if (!response_is_begun(response) && !req->is_aborted) {
-        buffer_free(&response->head);
-        text_len = snprintf(text, sizeof(text), "%d %s\n", status,
-                            head_reason(status));
-        head_len = snprintf(head, sizeof(head),
-                            "Status: %d %s\r\nContent-Type: text/plain\r\n"
-                            "Content-Length: %d\r\n\r\n",
-                            status, head_reason(status), text_len);
-        send_head(req, status, (struct slice){ head, (size_t)head_len });
-        if (!response->drops_body && !req->is_aborted) {
-            response->body_bytes += (size_t)text_len;
-            req->exchange->ops->body(req->exchange,
-                                     (struct slice){ text, (size_t)text_len });
-        }
-    }
+    len = snprintf(text, sizeof(text), "%d %s\n", status, head_reason(status));
+    send_own(req, status, slice_of("Content-Type: text/plain\r\n"),
+             (struct slice){ text, (size_t)len });
     if (req->exchange != NULL)
         end(req, 1, status == 503 ? EXCHANGE_OVERLOADED : EXCHANGE_COMPLETE);
 }

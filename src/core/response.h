@@ -100,6 +100,12 @@ void response_reset(struct request *req);
 /* Ends the answer.  An answer without a complete head becomes a 500. */
 void response_finish(struct request *req, uint32_t app_status);
 
+/* Ends the answer with one that the gateway has made, if nothing was sent yet:
+ * fields are header lines that end with CRLF; status and length are added.  All
+ * of it is queued at once, so the body is one whose size we know. */
+void response_answer(struct request *req, int status, struct slice fields,
+                     struct slice body);
+
 /* Ends the answer with the gateway's own text for status, if nothing was sent
  * yet; else ends it with app status 1. */
 void response_fail(struct request *req, int status);

@@ -55,6 +55,14 @@ struct service_ops {
     size_t (*memory)(const struct service *service);
 };
 
+/* Answers of the gateway's own, which the script never hears of. */
+struct service_pages {
+    /* Is this request, whose parameters are complete, for one of them? */
+    bool (*wants)(const struct service_pages *pages, const struct request *req);
+    /* Answers it, now or later. */
+    void (*answer)(struct service_pages *pages, struct request *req);
+};
+
 /* The last head that was right as it stood: scripts that write their own heads
  * mostly write the same one. */
 struct service_head {
@@ -78,11 +86,23 @@ struct service {
 
     struct service_head last_head;
 
+    struct service_pages *pages; /* or NULL */
+
     struct service_observer *observers;
     bool keeps_heads, measures_cpu; /* for one of them */
 
     unsigned serving;     /* in the hands of the script, ended or not */
     unsigned active;      /* requests begun and not ended */
+    unsigned surplus;     /* ... of them such as are only there because they
+                           * may be for one of the pages */
+    unsigned on_pages;    /* ... and such as are */
+    unsigned active_max;  /* the most at once, of those for the script */
+    uint64_t paged;       /* requests for pages so far */
+    uint64_t refused;     /* requests without place or memory */
+    uint64_t filled;      /* times that max_reqs was reached */
+    uint64_t timeouts;    /* requests that --timeout cancelled */
+    uint64_t slow;        /* requests that the slow log has told of */
+    bool is_full;         /* max_reqs is reached */
     uint64_t spooled;     /* bytes of bodies on disk */
     double refusal_noted; /* when; 0: never */
     uint64_t serial;      /* of the last request */
@@ -98,6 +118,12 @@ void service_init(struct service *service, const struct limits *limits,
 /* Tells operators, once a minute at most for each service, that requests are
  * refused; static text says why. */
 void service_note_refusal(struct service *service, const char *why);
+
+/* Requests under way that are the script's. */
+static inline unsigned service_active(const struct service *service)
+{
+    return service->active - service->on_pages - service->surplus;
+}
 
 /* Adds an observer, which must outlive all requests. */
 void service_observe(struct service *service,

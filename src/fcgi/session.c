@@ -102,6 +102,32 @@ static struct fcgi_stream *add_stream(struct fcgi_session *session, uint16_t id)
     return stream;
 }
 
+/* Is it worth the memory to read the parameters of a request although there is
+ * no place for it?  Who answers at once needs no more than a few. */
+static bool may_be_for_page(const struct service *service, unsigned role)
+{
+    return service->pages != NULL && role == REQUEST_RESPONDER &&
+           service->surplus + service->on_pages < PAGES_AT_ONCE;
+}
+
+/* It is refused from here on. */
+static void disown(struct fcgi_stream *stream)
+{
+    struct request *req = stream->req;
+
+    stream->req = NULL;
+    stream->session->refused++;
+    request_disown(req);
+    request_unref(req);
+}
+
+static void note_full(struct service *service, bool full)
+{
+    if (full && !service->is_full)
+        service->filled++;
+    service->is_full = full;
+}
+
 static void begin(struct fcgi_session *session, const char *body)
 {
     static const char *const no_hook_for[] = {
@@ -114,7 +140,7 @@ static void begin(struct fcgi_session *session, const char *body)
     bool keep_conn = (fcgi_begin_flags(body) & FCGI_FLAG_KEEP_CONN) != 0;
     uint16_t id = session->record.id;
     bool known = role >= REQUEST_RESPONDER && role <= REQUEST_FILTER;
-    bool full = service->active >= service->limits.max_reqs ||
+    bool full = service_active(service) >= service->limits.max_reqs ||
                 service->serving >= service->limits.max_reqs;
     bool no_hook;
     struct fcgi_stream *stream = NULL;
@@ -123,12 +149,14 @@ static void begin(struct fcgi_session *session, const char *body)
         fcgi_send_end(session, id, 0, FCGI_UNKNOWN_ROLE);
         goto ended;
     }
+    note_full(service, full);
     no_hook = !service->ops->serves(service, (enum request_role)role);
     if (no_hook)
         service_note_refusal(service, no_hook_for[role]);
     else if (full)
         service_note_refusal(service, "--max-reqs is reached");
-    if ((!full && !no_hook) || session->refused < service->limits.max_reqs)
+    if ((!full && !no_hook) || session->refused < service->limits.max_reqs ||
+        may_be_for_page(service, role))
         stream = add_stream(session, id);
     if (stream == NULL && role == REQUEST_AUTHORIZER) {
         /* lighttpd lets in after an end without a head. */
@@ -144,12 +172,15 @@ static void begin(struct fcgi_session *session, const char *body)
     }
     stream->keep_conn = keep_conn;
     stream->no_hook = no_hook;
-    if (full || no_hook)
+    if ((full || no_hook) && !may_be_for_page(service, role))
         return;
     stream->req =
         request_new(service, (enum request_role)role, &stream->exchange);
-    if (stream->req != NULL)
-        session->refused--;
+    if (stream->req == NULL)
+        return;
+    session->refused--;
+    if (full || no_hook)
+        request_mark_surplus(stream->req);
     return;
 
 ended:
@@ -181,10 +212,7 @@ static void add_params(struct fcgi_session *session, struct fcgi_stream *stream,
         buffer_free(&req->params);
         break;
     case BUFFER_NO_MEMORY:
-        stream->req = NULL; /* refused from here on */
-        session->refused++;
-        request_disown(req);
-        request_unref(req);
+        disown(stream);
         break;
     }
 }
@@ -193,6 +221,9 @@ static void end_params(struct fcgi_stream *stream)
 {
     stream->in_params = false;
     list_remove(&stream->begun);
+    if (stream->req != NULL && stream->req->is_surplus &&
+        !request_is_for_page(stream->req))
+        disown(stream);
     if (stream->req == NULL)
         fcgi_stream_refuse(stream);
     else
