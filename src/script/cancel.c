@@ -87,7 +87,12 @@ void task_cancel(struct task *task, const char *reason)
 
 static void time_is_up(struct loop_timer *timer)
 {
-    task_cancel(list_entry(timer, struct task, deadline), "timeout");
+    struct task *task = list_entry(timer, struct task, deadline);
+
+    if (task->req != NULL && task->req->handler == task &&
+        task->cancel_reason == NULL)
+        task->script->service->timeouts++;
+    task_cancel(task, "timeout");
 }
 
 void task_set_deadline(struct task *task, double seconds)

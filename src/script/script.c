@@ -520,6 +520,11 @@ unsigned script_tasks(const struct script *script)
     return script->task_count;
 }
 
+size_t script_memory(const struct script *script)
+{
+    return script->memory.used;
+}
+
 unsigned script_worker_tasks(const struct script *script)
 {
     return script->worker_task_count;

@@ -8,6 +8,7 @@
 #ifndef SCRIPT_SCRIPT_H
 #define SCRIPT_SCRIPT_H
 
+#include "base/slice.h"
 #include "core/service.h"
 #include "io/loop.h"
 
@@ -113,6 +114,32 @@ unsigned script_tasks(const struct script *script);
 
 /* Those of them that come from no request: they never end by themselves. */
 unsigned script_worker_tasks(const struct script *script);
+
+/* How a request stands that has a handler. */
+enum script_request_state {
+    SCRIPT_REQUEST_STARTING, /* the handler has not begun */
+    SCRIPT_REQUEST_WAITING,
+    SCRIPT_REQUEST_READY, /* what it waited for is there */
+    SCRIPT_REQUEST_RUNNING,
+    SCRIPT_REQUEST_FINISHING, /* it has answered, and the handler goes on */
+    SCRIPT_REQUEST_ABORTED    /* the client has gone */
+};
+
+struct script_running {
+    const struct request *req;
+    enum script_request_state state;
+    struct slice where; /* the handler is: a line of a traceback */
+};
+
+typedef void script_running_fn(void *arg, const struct script_running *running);
+
+/* Calls fn for each request whose handler has not ended.  No Lua runs and
+ * nothing is allocated, so it can be called wherever the loop is. */
+void script_each_running(const struct script *script, script_running_fn *fn,
+                         void *arg);
+
+/* Bytes of Lua. */
+size_t script_memory(const struct script *script);
 
 /* Cancels every task; reason is static text. */
 void script_cancel_all(struct script *script, const char *reason);

@@ -70,6 +70,7 @@ static void look(struct loop_timer *timer)
         due = task->req->started + script->limits.slow;
         if (due <= now) {
             task->is_slow = true;
+            script->service->slow++;
             tell_where(task, now - task->req->started);
         } else if (next <= 0 || due < next) {
             next = due;
@@ -95,6 +96,8 @@ void slow_ended(const struct task *task)
 
     if (took < task->script->limits.slow)
         return;
+    if (!task->is_slow) /* nobody had looked while it ran */
+        task->script->service->slow++;
     print_seconds(line, sizeof(line), "slow: took %s s", took);
     tell(task, line, NULL);
 }
