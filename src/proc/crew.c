@@ -95,6 +95,7 @@ static void load_failed(struct crew *crew, const char *why)
     log_write(LOG_LEVEL_ERROR, "the reload failed, generation %u goes on: %s",
               supervisor->current->number, why);
     notify_ready(supervisor->setup->notify, "the reload failed");
+    supervisor->setup->board->failed_reloads++;
     crew_abandon(crew);
 }
 

@@ -10,6 +10,7 @@
 #define PROC_CREW_H
 
 #include "base/list.h"
+#include "proc/desk.h"
 #include "proc/supervisor.h"
 
 #include <ev.h>
@@ -45,7 +46,8 @@ struct crew_worker {
     int fd;
     struct board_slot *slot;
     struct crew_worker *replaces; /* recycled: drains when this one is ready */
-    char reason[16];              /* of that */
+    char reason[16];              /* why it drains, or is to */
+    bool was_stuck;               /* it had to be killed */
     double started;
     struct ev_io watcher;
     struct ev_timer killer;
@@ -69,6 +71,7 @@ struct supervisor {
     struct ev_signal signals[SUPERVISOR_SIGNALS];
     struct ev_signal child;
     struct ev_timer respawn, look;
+    struct desk desk;
 };
 
 /* --- crew_worker.c --- */

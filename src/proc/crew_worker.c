@@ -47,6 +47,7 @@ static void on_kill(struct ev_loop *ev, struct ev_timer *watcher, int events)
     (void)events;
     log_write(LOG_LEVEL_ERROR, "worker %u (%d) does not end: it is killed",
               worker->id, (int)worker->pid);
+    worker->was_stuck = true;
     if (worker->pid > 0)
         kill(worker->pid, SIGKILL);
 }
@@ -58,6 +59,8 @@ void crew_worker_drain(struct crew_worker *worker, const char *reason)
     if (worker->state == WORKER_DRAINING)
         return;
     worker->state = WORKER_DRAINING;
+    if (reason != worker->reason)
+        snprintf(worker->reason, sizeof(worker->reason), "%.15s", reason);
     link_tell(worker->fd, LINK_DRAIN, reason);
     ev_timer_set(&worker->killer,
                  supervisor->setup->options->grace + kill_margin, 0);
@@ -121,6 +124,8 @@ static void on_ready(struct crew_worker *worker)
     if (ready < supervisor->target)
         return;
     crew->state = CREW_CURRENT;
+    if (supervisor->current != NULL)
+        supervisor->setup->board->reloads++;
     supervisor->current = crew;
     supervisor->setup->board->generation = crew->number;
     log_write(LOG_LEVEL_NOTICE, "generation %u serves with %u workers",
@@ -193,6 +198,24 @@ static void log_death(const struct crew_worker *worker, int status)
                   (int)worker->pid);
 }
 
+/* For the status page. */
+static void count_end(const struct crew_worker *worker, int status)
+{
+    enum board_end end = BOARD_END_STOP;
+
+    if (worker->was_stuck)
+        end = BOARD_END_STUCK;
+    else if (WIFSIGNALED(status))
+        end = BOARD_END_KILLED;
+    else if (WEXITSTATUS(status) != 0 || worker->state != WORKER_DRAINING)
+        end = BOARD_END_FAILED;
+    else
+        for (int i = 0; i < BOARD_ENDS; i++)
+            if (strcmp(worker->reason, board_end_names[i]) == 0)
+                end = (enum board_end)i;
+    worker->supervisor->setup->board->ends[end]++;
+}
+
 void crew_worker_gone(struct crew_worker *worker, int status)
 {
     struct supervisor *supervisor = worker->supervisor;
@@ -205,6 +228,7 @@ void crew_worker_gone(struct crew_worker *worker, int status)
     on_link(supervisor->ev, &worker->watcher, 0); /* its last words */
     if (!was_told || !is_sound)
         log_death(worker, status);
+    count_end(worker, status);
     forget_worker(worker);
     if (supervisor->stopping || was_told)
         return;
@@ -214,6 +238,7 @@ void crew_worker_gone(struct crew_worker *worker, int status)
                   "generation %u is not fit to serve: generation %u goes on",
                   crew->number, supervisor->current->number);
         notify_ready(supervisor->setup->notify, "the reload failed");
+        supervisor->setup->board->failed_reloads++;
         crew_abandon(crew);
         return;
     }
@@ -255,6 +280,8 @@ static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events)
             pass_on(supervisor, fd);
         else if (message.kind == LINK_RECYCLE)
             recycle(worker, message.text);
+        else if (message.kind == LINK_WANT_SNAPSHOTS)
+            supervisor->desk.ask(supervisor->desk.arg);
     }
     if (got == 0)
         ev_io_stop(ev, watcher); /* the news of its death comes, too */

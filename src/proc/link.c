@@ -62,6 +62,16 @@ int link_tell(int link, enum link_kind kind, const char *text)
     return link_send(link, &message, -1);
 }
 
+int link_try(int link, enum link_kind kind)
+{
+    const struct link_message message = { .kind = kind };
+
+    return send(link, &message, offsetof(struct link_message, text) + 1,
+                MSG_NOSIGNAL | MSG_DONTWAIT) == -1
+               ? -1
+               : 0;
+}
+
 int link_receive(int link, struct link_message *message, int *fd)
 {
     struct iovec iov = { message, sizeof(*message) };

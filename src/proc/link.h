@@ -20,14 +20,16 @@ enum link_kind {
     LINK_SPAWNED, /* slot, value: the process id; 0: fork failed */
     LINK_EXITED,  /* slot, value: the status of waitpid */
     /* the supervisor to a worker */
-    LINK_DRAIN,  /* text: the reason for on_exit */
-    LINK_STOP,   /* at once */
-    LINK_CONN,   /* serve this connection, which comes with it */
-    LINK_REOPEN, /* the log */
+    LINK_DRAIN,    /* text: the reason for on_exit */
+    LINK_STOP,     /* at once */
+    LINK_CONN,     /* serve this connection, which comes with it */
+    LINK_REOPEN,   /* the log */
+    LINK_SNAPSHOT, /* write down what runs: see ops/snapshot.h */
     /* a worker to the supervisor */
     LINK_READY,
-    LINK_RECYCLE, /* wants to be replaced; text: the reason */
-    LINK_HANDOVER /* a kept connection that is idle, for another worker */
+    LINK_RECYCLE,       /* wants to be replaced; text: the reason */
+    LINK_HANDOVER,      /* a kept connection that is idle, for another worker */
+    LINK_WANT_SNAPSHOTS /* of all workers */
 };
 
 enum { LINK_TEXT_MAX = 4096 };
@@ -48,6 +50,9 @@ int link_send(int link, const struct link_message *message, int fd);
 
 /* The same for a message of nothing but its kind, and text or NULL. */
 int link_tell(int link, enum link_kind kind, const char *text);
+
+/* The same if there is room for it: never waits.  For what is no loss. */
+int link_try(int link, enum link_kind kind);
 
 /* Takes a message.  *fd is the descriptor that came with it, close-on-exec, or
  * -1.  Returns 1; 0 at the end of the link; -1 with errno, EAGAIN when there is

@@ -46,6 +46,7 @@ struct program {
     struct privileges user;      /* if --user names one */
     struct notify notify;
     struct access_log *access_log;
+    struct board *board;
     bool is_spawned; /* fd 0 is the listening socket */
     int pid_file;    /* -1: none */
 };
@@ -129,6 +130,17 @@ static void print_version(void)
     printf("fcgi-lua %s\n%s, libev %d.%d\nbuilt with %s\n", FCGI_LUA_VERSION,
            script_lua_version(), ev_version_major(), ev_version_minor(),
            FCGI_LUA_BUILD);
+}
+
+/* The script may count on it as soon as it is loaded. */
+static int open_board(struct program *program)
+{
+    program->board = board_new();
+    if (program->board == NULL)
+        return fail(EX_OSERR, "cannot map memory for the counters: %s",
+                    strerror(errno));
+    metrics_share(&program->board->metrics);
+    return EX_OK;
 }
 
 /* --- the script ----------------------------------------------------------- */
@@ -293,16 +305,11 @@ static int supervise(struct program *program)
                                    .peers = &program->peers,
                                    .notify = &program->notify,
                                    .access_log = program->access_log,
-                                   .board = board_new() };
+                                   .board = program->board };
     struct script *script = program->script;
-    int status;
-
-    if (setup.board == NULL)
-        return fail(EX_OSERR, "out of memory");
-    status = supervisor_run(&setup, script, prepare_template, program);
+    int status = supervisor_run(&setup, script, prepare_template, program);
     program->script = NULL; /* its finalizers are its processes' to run */
     program->template = script;
-    board_del(setup.board);
     return status;
 }
 
@@ -320,6 +327,8 @@ static int serve_alone(struct program *program)
         .who = { .id = 1, .count = 1, .generation = 1 },
         .argc = program->argc,
         .argv = program->argv,
+        .board = program->board,
+        .slot = board_take(program->board, 1, 1),
     };
     char message[LOAD_MESSAGE_MAX];
     int status = start_script(program, message);
@@ -379,6 +388,8 @@ static int run(struct program *program)
     listen_read_passed(&program->passed); /* no script sees these variables */
     notify_open(&program->notify);
     if (status == EX_OK)
+        status = open_board(program);
+    if (status == EX_OK)
         status = load(program);
     if (status == EX_OK)
         status = open_log(options); /* the script may have named another */
@@ -423,6 +434,7 @@ int main(int argc, char **argv)
                   program.options.pid, strerror(errno));
     notify_close(&program.notify);
     peers_free(&program.peers);
+    board_del(program.board);
     access_log_close(program.access_log);
     options_free(&program.options);
     log_close();

@@ -105,6 +105,16 @@ static enum value_status check_port(const char *text, struct value *value)
     return status;
 }
 
+/* It is compared with paths as web servers send them: decoded, no query. */
+static const char *check_path(const char *text)
+{
+    if (text[0] != '/')
+        return "is not a path: it begins with /";
+    if (strpbrk(text, "?#") != NULL)
+        return "is not a path: it has a query";
+    return NULL;
+}
+
 /* Fills *value and returns NULL, or returns what is wrong with text, which may
  * be made in complaint. */
 static const char *check_value(const struct option_spec *spec, const char *text,
@@ -127,6 +137,8 @@ static const char *check_value(const struct option_spec *spec, const char *text,
     case KIND_FORMAT:
         return *text == '\0' ? "is empty"
                              : access_log_check_format(text, complaint, room);
+    case KIND_PATH:
+        return check_path(text);
     case KIND_LISTEN:
         return address_parse(text, &address, complaint, room) ? NULL
                                                               : complaint;
@@ -233,6 +245,7 @@ static bool store_value(const struct option_spec *spec, void *field,
         break;
     case KIND_TEXT:
     case KIND_FORMAT:
+    case KIND_PATH:
     case KIND_VERSION:
     case KIND_USER:
         return text_store(field, value->text);
@@ -358,6 +371,7 @@ bool options_differ(const struct options *a, const struct options *b,
     switch (spec->kind) {
     case KIND_TEXT:
     case KIND_FORMAT:
+    case KIND_PATH:
     case KIND_VERSION:
     case KIND_USER:
         return texts_differ(*(char *const *)of_a, *(char *const *)of_b);
@@ -415,6 +429,7 @@ void options_free(struct options *options)
         switch (options_table[i].kind) {
         case KIND_TEXT:
         case KIND_FORMAT:
+        case KIND_PATH:
         case KIND_VERSION:
         case KIND_USER:
             free(*(char **)field);

@@ -77,7 +77,8 @@ struct options {
     bool stderr_to_log;
     char *access_log; /* a file or "-"; NULL: none */
     char *access_format;
-    double slow; /* seconds; 0: never */
+    double slow;         /* seconds; 0: never */
+    char *status, *ping; /* paths; NULL: there is no such page */
     char *pid;
 
     char *lua_compat; /* "5.1" or "5.3" */

@@ -156,6 +156,7 @@ static void print_spec(FILE *out, const struct option_spec *spec,
         return;
     case KIND_TEXT:
     case KIND_FORMAT:
+    case KIND_PATH:
     case KIND_VERSION:
     case KIND_USER: {
         char *const *owned = field;

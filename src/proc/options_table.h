@@ -12,6 +12,7 @@ enum option_kind {
     KIND_FLAG,    /* no value; bool */
     KIND_TEXT,    /* char * */
     KIND_FORMAT,  /* of the access log; char * */
+    KIND_PATH,    /* of a URL; char * */
     KIND_VERSION, /* one of choices; char * */
     KIND_LEVEL,   /* one of choices; its index as int */
     KIND_SWITCH,  /* the first or the second of choices; bool */

@@ -40,7 +40,7 @@ static void went_well(const struct reload *reload)
 }
 
 /* text: a line, maybe with others below it. */
-static void failed(const struct reload *reload, const char *text)
+static void failed(struct reload *reload, const char *text)
 {
     struct slice rest = slice_of(text);
     const char *newline = slice_find(rest, '\n');
@@ -58,6 +58,7 @@ static void failed(const struct reload *reload, const char *text)
     log_text(LOG_LEVEL_ERROR, (struct slice){ line, (size_t)n + len }, rest);
     line[(size_t)n + len] = '\0';
     notify_ready(reload->notify, line);
+    reload->failures++;
 }
 
 /* --- the trial ------------------------------------------------------------ */

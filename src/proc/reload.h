@@ -38,6 +38,7 @@ struct reload {
 
     enum reload_state state;
     bool is_asked;
+    unsigned failures; /* so far */
     struct script_worker who;
     struct generation *next;
 

@@ -217,6 +217,7 @@ static void on_look(struct ev_loop *ev, struct ev_timer *watcher, int events)
                   "worker %u (%d) has not turned its loop for %.0f s: it is "
                   "killed",
                   worker->id, (int)worker->pid, (double)(ms - since) / 1000);
+        worker->was_stuck = true;
         kill(worker->pid, SIGKILL);
     }
     notify_watchdog(supervisor->setup->notify);
@@ -231,6 +232,26 @@ static void on_respawn(struct ev_loop *ev, struct ev_timer *watcher, int events)
     (void)ev;
     (void)events;
     crew_fill(watcher->data);
+}
+
+/* Who is busy reads of it later, or never: nobody waits for that. */
+static void ask_for_snapshots(void *arg)
+{
+    const struct supervisor *supervisor = arg;
+
+    for (struct list *link = supervisor->workers.next;
+         link != &supervisor->workers; link = link->next)
+        link_try(list_entry(link, struct crew_worker, link)->fd, LINK_SNAPSHOT);
+}
+
+static void open_desk(struct supervisor *supervisor)
+{
+    const struct service_setup *setup = supervisor->setup;
+
+    desk_open(&supervisor->desk, supervisor->ev, setup->board,
+              setup->options->script, false, setup->listening,
+              ask_for_snapshots, supervisor);
+    desk_keep_history(&supervisor->desk, true);
 }
 
 int supervisor_run(struct service_setup *setup, struct script *script,
@@ -254,11 +275,13 @@ int supervisor_run(struct service_setup *setup, struct script *script,
     ev_timer_init(&supervisor.look, on_look, 1, 1);
     supervisor.respawn.data = supervisor.look.data = &supervisor;
     ev_timer_start(supervisor.ev, &supervisor.look);
+    open_desk(&supervisor);
     watch_signals(&supervisor);
     listen_log(setup->listening);
     crew_start(&supervisor, script, "stop");
     if (!supervisor.ended)
         ev_run(supervisor.ev, 0);
+    desk_close(&supervisor.desk);
     ev_loop_destroy(supervisor.ev);
     log_write(LOG_LEVEL_NOTICE, "stopped");
     return supervisor.exit_code;

@@ -36,11 +36,7 @@ static int be_worker(struct template *template, const struct link_message *what,
                      int link)
 {
     const struct service_setup *setup = template->setup;
-    const struct worker_place place = {
-        .link = link,
-        .board = setup->board,
-        .slot = &setup->board->slots[what->slot],
-    };
+    const struct worker_place place = { .link = link };
     struct notify nobody = NOTIFY_NOBODY;
     const struct worker_config config = {
         .options = setup->options,
@@ -53,6 +49,8 @@ static int be_worker(struct template *template, const struct link_message *what,
                  .count = setup->options->workers,
                  .generation = template->generation },
         .place = &place,
+        .board = setup->board,
+        .slot = &setup->board->slots[what->slot],
     };
     sigset_t none;
 

@@ -24,6 +24,7 @@
 #include "proc/generation.h"
 #include "proc/held.h"
 #include "proc/link.h"
+#include "proc/monitor.h"
 #include "proc/reload.h"
 
 #include <errno.h>
@@ -61,8 +62,7 @@ struct worker {
     struct ev_timer heartbeat; /* for systemd's watchdog */
     struct ev_timer retry;     /* of the access log */
     struct ev_io link;
-    struct ev_check turn_begins;
-    struct ev_prepare turn_ends;
+    struct monitor monitor;
     int status;     /* to exit with */
     bool draining;  /* accepts no more */
     bool cancelled; /* grace is over */
@@ -141,8 +141,7 @@ static void drain(struct worker *worker, const char *reason)
     worker->draining = true;
     worker->reason = reason;
     tell_stopping(worker);
-    if (place != NULL)
-        place->slot->accepts = false;
+    worker->config->slot->accepts = false;
     if (place != NULL && strcmp(reason, "stop") != 0 &&
         strcmp(reason, "orphan") != 0)
         conns_on_idle(worker->conns, hand_over, worker);
@@ -266,6 +265,9 @@ static void obey(struct worker *worker, const struct link_message *message,
     case LINK_REOPEN:
         reopen_logs(worker);
         break;
+    case LINK_SNAPSHOT:
+        monitor_take_snapshot(&worker->monitor);
+        break;
     default:
         break;
     }
@@ -291,45 +293,12 @@ static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events)
     }
 }
 
-static uint64_t milliseconds(const struct worker *worker)
-{
-    return (uint64_t)(*loop_clock(worker->loop) * 1000) | 1;
-}
-
-static void on_turn_begins(struct ev_loop *ev, struct ev_check *watcher,
-                           int events)
-{
-    const struct worker *worker = watcher->data;
-    struct board_slot *slot = worker->config->place->slot;
-
-    (void)ev;
-    (void)events;
-    atomic_store_explicit(&slot->busy_since, milliseconds(worker),
-                          memory_order_relaxed);
-}
-
-static void on_turn_ends(struct ev_loop *ev, struct ev_prepare *watcher,
-                         int events)
-{
-    const struct worker *worker = watcher->data;
-    struct board_slot *slot = worker->config->place->slot;
-
-    (void)ev;
-    (void)events;
-    atomic_store_explicit(&slot->active, worker->service.active,
-                          memory_order_relaxed);
-    atomic_store_explicit(&slot->conns, conns_count(worker->conns),
-                          memory_order_relaxed);
-    atomic_store_explicit(&slot->busy_since, 0, memory_order_relaxed);
-}
-
 static bool is_over_mean(void *arg)
 {
     const struct worker *worker = arg;
 
-    worker->config->place->slot->conns = conns_count(worker->conns);
-    return board_is_over_mean(worker->config->place->board,
-                              worker->config->place->slot);
+    worker->config->slot->conns = conns_count(worker->conns);
+    return board_is_over_mean(worker->config->board, worker->config->slot);
 }
 
 static void watch_link(struct worker *worker)
@@ -337,13 +306,8 @@ static void watch_link(struct worker *worker)
     struct ev_loop *ev = worker->loop->ev;
 
     ev_io_init(&worker->link, on_link, worker->config->place->link, EV_READ);
-    ev_check_init(&worker->turn_begins, on_turn_begins);
-    ev_prepare_init(&worker->turn_ends, on_turn_ends);
-    worker->link.data = worker->turn_begins.data = worker->turn_ends.data =
-        worker;
+    worker->link.data = worker;
     ev_io_start(ev, &worker->link);
-    ev_check_start(ev, &worker->turn_begins);
-    ev_prepare_start(ev, &worker->turn_ends);
 }
 
 /* The worker takes its place: it is ready to serve. */
@@ -352,9 +316,48 @@ static void take_place(struct worker *worker)
     const struct worker_place *place = worker->config->place;
 
     acceptors_share(worker->acceptors, is_over_mean, worker);
-    place->slot->pid = (uint32_t)getpid();
-    place->slot->accepts = true;
     link_tell(place->link, LINK_READY, NULL);
+}
+
+/* --- what operators see ----------------------------------------------------
+ */
+
+static void each_script(void *arg,
+                        void (*fn)(void *to, const struct script *script),
+                        void *to)
+{
+    const struct worker *worker = arg;
+
+    for (struct list *link = worker->retired.next; link != &worker->retired;
+         link = link->next)
+        fn(to, list_entry(link, struct generation, link)->script);
+    fn(to, worker->current->script);
+}
+
+static unsigned count_conns(void *arg)
+{
+    const struct worker *worker = arg;
+
+    return worker->conns != NULL ? conns_count(worker->conns) : 0;
+}
+
+static void open_monitor(struct worker *worker)
+{
+    const struct worker_config *config = worker->config;
+    const struct monitor_config about = {
+        .loop = worker->loop,
+        .service = &worker->service,
+        .board = config->board,
+        .slot = config->slot,
+        .listening = config->listening,
+        .options = config->options,
+        .link = config->place != NULL ? config->place->link : -1,
+        .each_script = each_script,
+        .conns = count_conns,
+        .arg = worker,
+    };
+
+    monitor_open(&worker->monitor, &about);
 }
 
 /* --- signals ---------------------------------------------------------------
@@ -440,6 +443,7 @@ static void apply_options(struct worker *worker, const struct options *before)
 
     set_limits(options, &worker->service.limits);
     worker->service.tmpdir = options->tmpdir;
+    monitor_apply(&worker->monitor, options);
     log_set_level((enum log_level)options->log_level);
     if (options_differ(before, options, "log") && log_open(options->log) == -1)
         log_write(LOG_LEVEL_ERROR, "cannot open the log %s: %s", options->log,
@@ -483,6 +487,7 @@ static void begin_to_serve(struct worker *worker)
         worker->stopped = true;
         return;
     }
+    monitor_begin(&worker->monitor);
     if (worker->config->place != NULL)
         take_place(worker);
     else
@@ -496,6 +501,9 @@ static void take_over(struct worker *worker, struct generation *next)
 
     script_serve(next->script);
     worker->current = next;
+    worker->config->slot->generation = next->who.generation;
+    worker->config->board->generation = next->who.generation;
+    worker->config->board->reloads++;
     apply_options(worker, last->options);
     generation_retire(last, "reload", grace_of(worker));
     list_append(&worker->retired, &last->link);
@@ -542,6 +550,10 @@ static void step(struct worker *worker)
         begin_to_serve(worker);
     if (!list_is_empty(&worker->retired))
         step_retired(worker);
+    if (worker->reload.failures > 0) {
+        worker->config->board->failed_reloads += worker->reload.failures;
+        worker->reload.failures = 0;
+    }
     if (worker->current->state != GENERATION_SERVING)
         return;
     while ((next = reload_step(&worker->reload, &worker->current->who)) != NULL)
@@ -567,6 +579,8 @@ static void end(struct worker *worker)
     reload_stop(&worker->reload);
     acceptors_del(worker->acceptors);
     conns_del(worker->conns);
+    worker->conns = NULL;
+    monitor_close(&worker->monitor);
     while (!list_is_empty(&worker->retired))
         generation_del(
             list_entry(list_take(&worker->retired), struct generation, link));
@@ -605,6 +619,7 @@ int worker_run(const struct worker_config *config)
     ev_timer_init(&worker.retry, on_retry, 0, 0);
     if (config->access_log != NULL)
         access_log_attach(config->access_log, &worker.service, config->who.id);
+    open_monitor(&worker);
     watch_signals(&worker);
     if (config->place != NULL)
         watch_link(&worker);

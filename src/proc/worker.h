@@ -17,8 +17,6 @@
 /* Where a worker of a supervisor stands. */
 struct worker_place {
     int link; /* to the supervisor */
-    struct board *board;
-    struct board_slot *slot; /* its own */
 };
 
 /* What a worker is made of; must outlive it. */
@@ -36,6 +34,8 @@ struct worker_config {
     int argc;
     char **argv;
     const struct worker_place *place; /* NULL: it serves alone */
+    struct board *board;
+    struct board_slot *slot; /* its own */
 };
 
 /* Serves until it is told to stop (TERM, INT, QUIT) and everything that runs

@@ -289,7 +289,21 @@ static void unknown_options_name_the_nearest(void **state)
     assert_usage_error("-\x01", "-\\x01: there is no such option (try"
                                 " --help)");
     assert_int_equal(parse("--http=:80 a.lua"), OPTIONS_UNKNOWN);
-    assert_int_equal(parse("--status=/x a.lua"), OPTIONS_UNKNOWN);
+}
+
+static void a_page_has_a_path(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("a.lua"), OPTIONS_OK);
+    assert_null(options.status);
+    assert_null(options.ping);
+    assert_int_equal(parse("--status=/status --ping=/p/ing a.lua"), OPTIONS_OK);
+    assert_string_equal(options.status, "/status");
+    assert_string_equal(options.ping, "/p/ing");
+    assert_usage_error("--status=status a.lua",
+                       "--status: \"status\" is not a path: it begins with /");
+    assert_usage_error("--ping=/ping?x a.lua",
+                       "--ping: \"/ping?x\" is not a path: it has a query");
 }
 
 static void an_endless_option_name_is_cut_in_the_message(void **state)
@@ -818,6 +832,7 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(unknown_options_name_the_nearest,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_page_has_a_path, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             an_endless_option_name_is_cut_in_the_message, set_up, tear_down),
         cmocka_unit_test_setup_teardown(values_are_required_or_refused, set_up,

@@ -86,10 +86,14 @@ static void run_worker(double grace, bool is_spawned)
         .who = { .id = 1, .count = 1, .generation = 1 },
         .argc = 4,
         .argv = argv,
+        .board = board_new(),
     };
     char text[SCRIPT_ERROR_MAX];
 
     alarm(60); /* whatever happens */
+    if (worker_config.board == NULL)
+        _exit(103);
+    worker_config.slot = board_take(worker_config.board, 1, 1);
     if (options_init(&options, &error) != OPTIONS_OK ||
         options_parse_args(&options, 4, argv, &error) != OPTIONS_OK ||
         log_open(log_path) == -1)
