@@ -105,6 +105,8 @@ static void on_ready(struct crew_worker *worker)
     unsigned ready = 0;
 
     worker->state = WORKER_SERVING;
+    if (worker->pid == 0) /* the template has not told yet */
+        worker->pid = (pid_t)worker->slot->pid;
     supervisor->was_ready = true;
     log_write(LOG_LEVEL_INFO, "worker %u (%d) is ready", worker->id,
               (int)worker->pid);
