@@ -19,7 +19,7 @@
 
 enum { TRIES_MAX = 10 }; /* of a service no worker of which was ever ready */
 static const double first_delay = 0.1, last_delay = 5; /* s before a respawn */
-static const double calm = 10; /* s that a worker lives, and all is well */
+static const double calm = 1; /* s that a worker lives, and all is well */
 static const double kill_margin = 2; /* s after --grace */
 
 static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events);
