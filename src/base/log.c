@@ -106,6 +106,16 @@ int log_open_syslog(const char *path)
     return 0;
 }
 
+int log_fd(void)
+{
+    return log_state.own && !log_state.to_syslog ? log_state.fd : -1;
+}
+
+void log_use(int fd)
+{
+    use(fd, true, false);
+}
+
 void log_close(void)
 {
     if (log_state.own)

@@ -37,6 +37,14 @@ int log_open_syslog(const char *path);
  * descriptor, which is the caller's and does not block, or -1 with errno. */
 int log_open_file(const char *path);
 
+/* The descriptor of the file that log_open opened; -1: there is none, as the
+ * log goes to stderr or to syslog. */
+int log_fd(void);
+
+/* Sends the log to a file that somebody else has opened as log_open does; the
+ * descriptor is the log's from then on. */
+void log_use(int fd);
+
 /* Closes what log_open opened; later lines go to stderr. */
 void log_close(void);
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 /* Not the loop's clock, which stands still while the handler computes. */
@@ -56,6 +57,7 @@ struct access_log *access_log_open(const char *target, const char *format,
     if (log == NULL)
         return NULL;
     log->name = name;
+    log->to_stdout = strcmp(target, "-") == 0;
     errno = ENOMEM;
     if (access_format_new(format, &log->format, error, sizeof(error)) !=
             ACCESS_FORMAT_OK ||
@@ -75,6 +77,16 @@ struct access_log *access_log_open(const char *target, const char *format,
 int access_log_reopen(struct access_log *log, const char *target)
 {
     return line_writer_reopen(&log->writer, target);
+}
+
+void access_log_use(struct access_log *log, int fd)
+{
+    line_writer_use(&log->writer, fd);
+}
+
+int access_log_fd(const struct access_log *log)
+{
+    return log->to_stdout ? -1 : log->writer.fd;
 }
 
 void access_log_attach(struct access_log *log, struct service *service,

@@ -19,6 +19,7 @@ struct access_log {
     struct line_writer writer;
     struct access_format *format;
     const char *name; /* of the script */
+    bool to_stdout;
     unsigned worker;
 };
 
@@ -34,6 +35,13 @@ struct access_log *access_log_open(const char *target, const char *format,
 
 /* Opens target anew.  Returns 0, or -1 with errno and the old one in use. */
 int access_log_reopen(struct access_log *log, const char *target);
+
+/* The same with a file that somebody else has opened likewise; the descriptor
+ * is the log's from then on. */
+void access_log_use(struct access_log *log, int fd);
+
+/* The descriptor of the file; -1: it goes to stdout. */
+int access_log_fd(const struct access_log *log);
 
 /* From now on requests of service are logged, as those of that worker. */
 void access_log_attach(struct access_log *log, struct service *service,

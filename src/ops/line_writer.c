@@ -47,21 +47,27 @@ static int open_stdout(bool *own, bool *may_block)
     return fd == -1 ? STDOUT_FILENO : fd;
 }
 
-static int open_target(struct line_writer *writer, const char *target)
+static void use(struct line_writer *writer, int fd, bool own, bool may_block)
 {
-    bool own = true, may_block = false;
-    int fd = strcmp(target, "-") == 0 ? open_stdout(&own, &may_block)
-                                      : log_open_file(target);
     struct stat st;
 
-    if (fd == -1)
-        return -1;
     if (writer->own)
         close(writer->fd);
     writer->fd = fd;
     writer->own = own;
     writer->may_block = may_block;
     writer->in_pieces = fstat(fd, &st) == -1 || !S_ISREG(st.st_mode);
+}
+
+static int open_target(struct line_writer *writer, const char *target)
+{
+    bool own = true, may_block = false;
+    int fd = strcmp(target, "-") == 0 ? open_stdout(&own, &may_block)
+                                      : log_open_file(target);
+
+    if (fd == -1)
+        return -1;
+    use(writer, fd, own, may_block);
     return 0;
 }
 
@@ -206,11 +212,8 @@ void line_writer_add(struct line_writer *writer, struct slice line)
 
 /* What the old target did not take goes to the new one, but for the rest of a
  * line that it has the front of. */
-int line_writer_reopen(struct line_writer *writer, const char *target)
+static void begin_anew(struct line_writer *writer)
 {
-    line_writer_flush(writer);
-    if (open_target(writer, target) == -1)
-        return -1;
     if (writer->is_torn) {
         const char *front = writer->data + writer->start;
         const char *end = memchr(front, '\n', writer->len);
@@ -221,7 +224,22 @@ int line_writer_reopen(struct line_writer *writer, const char *target)
         writer->dropped++;
     }
     writer->is_torn = writer->is_failing = false;
+}
+
+int line_writer_reopen(struct line_writer *writer, const char *target)
+{
+    line_writer_flush(writer);
+    if (open_target(writer, target) == -1)
+        return -1;
+    begin_anew(writer);
     return 0;
+}
+
+void line_writer_use(struct line_writer *writer, int fd)
+{
+    line_writer_flush(writer);
+    use(writer, fd, true, false);
+    begin_anew(writer);
 }
 
 void line_writer_close(struct line_writer *writer)

@@ -40,6 +40,10 @@ int line_writer_open(struct line_writer *writer, const char *target,
 /* Opens target anew; returns 0, or -1 with errno and the old one in use. */
 int line_writer_reopen(struct line_writer *writer, const char *target);
 
+/* The same with a file that somebody else has opened as line_writer_open does;
+ * the descriptor is the writer's from then on. */
+void line_writer_use(struct line_writer *writer, int fd);
+
 /* Writes what waits and closes. */
 void line_writer_close(struct line_writer *writer);
 
