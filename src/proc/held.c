@@ -7,7 +7,8 @@
 #include <signal.h>
 #include <stddef.h>
 
-static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 };
+static const int signals[] = { SIGTERM, SIGINT,  SIGQUIT, SIGHUP,
+                               SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU };
 enum { SIGNALS = sizeof(signals) / sizeof(signals[0]) };
 
 static volatile sig_atomic_t came[SIGNALS];
@@ -36,4 +37,35 @@ void held_end(void)
         came[i] = 0;
         raise(signals[i]);
     }
+}
+
+static void set_mask(int how)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < SIGNALS; i++)
+        sigaddset(&set, signals[i]);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(how, &set, NULL);
+}
+
+void held_block(void)
+{
+    set_mask(SIG_BLOCK);
+}
+
+void held_unblock(void)
+{
+    set_mask(SIG_UNBLOCK);
+}
+
+void held_forget(void)
+{
+    sigset_t none;
+
+    for (size_t i = 0; i < SIGNALS; i++)
+        signal(signals[i], SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
 }

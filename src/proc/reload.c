@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "io/fds.h"
+#include "proc/held.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,19 +64,6 @@ static void failed(struct reload *reload, const char *text)
 
 /* --- the trial ------------------------------------------------------------ */
 
-/* What the parent watches for is no business of the child. */
-static void forget_signals(void)
-{
-    static const int signals[] = { SIGTERM, SIGINT,  SIGQUIT, SIGHUP,
-                                   SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU };
-    sigset_t none;
-
-    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-        signal(signals[i], SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 static void say(int fd, const char *bytes, size_t len)
 {
     while (len > 0) {
@@ -97,7 +85,7 @@ static void try_script(const struct reload *reload, int fd, pid_t parent)
     char message[1 + LOAD_MESSAGE_MAX];
     int code;
 
-    forget_signals();
+    held_forget(); /* what the parent watches for is not ours */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(EX_SOFTWARE);

@@ -1,0 +1,68 @@
+/* elders.h -- the processes that served before a single process was upgraded.
+ *
+ * A program that takes the place of another starts with nothing, so what is
+ * under way goes on in a forked copy of the old one, the elder: it has all
+ * connections and requests, and goes on accepting, too, while the new program
+ * loads.  Only when that serves is the elder told to drain; it hands over its
+ * kept connections and ends.  So nobody waits for the new program, and where
+ * that cannot serve the elder does.
+ *
+ *     process -- fork --> elder -- LINK_HANDOVER, with a connection --> process
+ *        `-- execve --> the new program -- LINK_DRAIN, STOP, REOPEN --> elder
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PROC_ELDERS_H
+#define PROC_ELDERS_H
+
+#include "base/list.h"
+#include "proc/link.h"
+#include "proc/upgrade_state.h"
+
+#include <ev.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct elders {
+    struct list list;
+    struct ev_loop *ev;              /* NULL: nobody watches */
+    void (*take)(void *arg, int fd); /* a connection that is handed over */
+    void *arg;
+    int fork_pipe; /* keeps a new one waiting; or -1 */
+};
+
+void elders_init(struct elders *elders);
+
+/* Adds those of a state.  Returns false when there is no memory. */
+bool elders_inherit(struct elders *elders, const struct upgrade_state *state);
+
+/* Adds them to one.  Returns what elders_inherit does. */
+bool elders_describe(const struct elders *elders, struct upgrade_state *state);
+
+/* Hears what they say, and of their ends, until elders_unwatch. */
+void elders_watch(struct elders *elders, struct ev_loop *ev,
+                  void (*take)(void *arg, int fd), void *arg);
+void elders_unwatch(struct elders *elders);
+
+/* Tells those that serve to drain; reason: for on_exit. */
+void elders_drain(struct elders *elders, const char *reason);
+
+/* Tells all of them. */
+void elders_tell(struct elders *elders, enum link_kind kind);
+
+/* Is there one that still accepts connections? */
+bool elders_serve(const struct elders *elders);
+bool elders_are_gone(const struct elders *elders);
+
+/* Makes this process an elder of what it is going to be: forks as fork does.
+ * Returns 0 in the elder, and *link is its own; that is when the other program
+ * has taken over: what is a copy of the parent's is told no more of them.  In
+ * the parent its process id, or -1 with errno; execve is to follow at once, and
+ * elders_take_back if that fails. */
+pid_t elders_fork(struct elders *elders, unsigned generation, int *link);
+void elders_take_back(struct elders *elders);
+
+/* Forgets them all. */
+void elders_free(struct elders *elders);
+
+#endif
