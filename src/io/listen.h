@@ -70,6 +70,9 @@ void listen_read_passed(struct listen_passed *passed);
 int listen_from_systemd(const struct listen_passed *passed,
                         struct listen_set *set, struct listen_error *error);
 
+/* Is fd a stream socket that listens?  errno says why not. */
+bool listen_is_listening(int fd);
+
 /* Takes over fd 0, as fd:0 does.  Returns 1; 0 if it is not a listening
  * socket; or -1 as listen_open. */
 int listen_from_stdin(struct listen_set *set, struct listen_error *error);

@@ -30,8 +30,7 @@ static int get_option(int fd, int option)
     return getsockopt(fd, SOL_SOCKET, option, &value, &len) == -1 ? -1 : value;
 }
 
-/* Is fd a stream socket that listens?  errno says why not. */
-static bool is_listening(int fd)
+bool listen_is_listening(int fd)
 {
     int accepts = get_option(fd, SO_ACCEPTCONN);
 
@@ -96,7 +95,7 @@ int listen_inherit(int fd, struct listen_set *set, struct listen_error *error)
             return listen_fail_because(error, "fd", name,
                                        "it was given before");
         }
-    if (!is_listening(fd))
+    if (!listen_is_listening(fd))
         return listen_fail_because(error, "getsockopt", name,
                                    "it is not a listening socket");
     listen_print_bound(fd, bound);
@@ -171,7 +170,7 @@ int listen_from_systemd(const struct listen_passed *passed,
 
 int listen_from_stdin(struct listen_set *set, struct listen_error *error)
 {
-    if (!is_listening(STDIN_FILENO))
+    if (!listen_is_listening(STDIN_FILENO))
         return 0;
     return listen_inherit(STDIN_FILENO, set, error) == -1 ? -1 : 1;
 }

@@ -47,8 +47,9 @@ const char *access_log_check_format(const char *text, char *error, size_t room)
     return is_bad ? error : NULL;
 }
 
-struct access_log *access_log_open(const char *target, const char *format,
-                                   const char *name)
+/* target: where to, or NULL for fd. */
+static struct access_log *make(const char *target, int fd, const char *format,
+                               const char *name)
 {
     struct access_log *log = calloc(1, sizeof(*log));
     char error[128];
@@ -61,7 +62,9 @@ struct access_log *access_log_open(const char *target, const char *format,
     errno = ENOMEM;
     if (access_format_new(format, &log->format, error, sizeof(error)) !=
             ACCESS_FORMAT_OK ||
-        line_writer_open(&log->writer, target, "access log") == -1) {
+        (target != NULL
+             ? line_writer_open(&log->writer, target, "access log")
+             : line_writer_adopt(&log->writer, fd, "access log")) == -1) {
         saved = errno;
         access_format_del(log->format);
         free(log);
@@ -72,6 +75,18 @@ struct access_log *access_log_open(const char *target, const char *format,
     log->observer.wants_head = access_format_wants_head(log->format);
     log->observer.wants_cpu = access_format_wants_cpu(log->format);
     return log;
+}
+
+struct access_log *access_log_open(const char *target, const char *format,
+                                   const char *name)
+{
+    return make(target, -1, format, name);
+}
+
+struct access_log *access_log_adopt(int fd, const char *format,
+                                    const char *name)
+{
+    return make(NULL, fd, format, name);
 }
 
 int access_log_reopen(struct access_log *log, const char *target)

@@ -33,6 +33,11 @@ const char *access_log_check_format(const char *text, char *error, size_t room);
 struct access_log *access_log_open(const char *target, const char *format,
                                    const char *name);
 
+/* The same for a file that log_open_file has opened, which is the log's if it
+ * is not NULL that is returned. */
+struct access_log *access_log_adopt(int fd, const char *format,
+                                    const char *name);
+
 /* Opens target anew.  Returns 0, or -1 with errno and the old one in use. */
 int access_log_reopen(struct access_log *log, const char *target);
 

@@ -91,6 +91,18 @@ int line_writer_open(struct line_writer *writer, const char *target,
     return -1;
 }
 
+int line_writer_adopt(struct line_writer *writer, int fd, const char *what)
+{
+    *writer = (struct line_writer){ .what = what, .fd = -1 };
+    writer->data = malloc(LINE_WRITER_MAX);
+    if (writer->data == NULL) {
+        errno = ENOMEM;
+        return -1;
+    }
+    use(writer, fd, true, false);
+    return 0;
+}
+
 /* How many lines stand in bytes. */
 static unsigned long count_lines(struct slice bytes)
 {

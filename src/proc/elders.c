@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum elder_state { ELDER_SERVES, ELDER_DRAINS };
+enum elder_state { ELDER_SERVES, ELDER_DRAINS, ELDER_ENDED };
 
 struct elder {
     struct list link;
@@ -85,8 +85,9 @@ bool elders_inherit(struct elders *elders, const struct upgrade_state *state)
 
         if (process->role == UPGRADE_ELDER &&
             elder_new(elders, process->pid, process->fd, process->generation,
-                      process->state == ELDER_SERVES ? ELDER_SERVES
-                                                     : ELDER_DRAINS) == NULL)
+                      process->state < ELDER_ENDED
+                          ? (enum elder_state)process->state
+                          : ELDER_ENDED) == NULL)
             return false;
     }
     return true;
@@ -151,17 +152,21 @@ static bool hear(struct elder *elder)
     return got != 0;
 }
 
-/* It has ended, or is about to. */
+/* It has ended, or is about to.  Its last words may have to wait. */
 static void elder_ended(struct elder *elder)
 {
     int status = -1;
     pid_t pid;
 
-    hear(elder); /* its last words */
     do
         pid = waitpid(elder->pid, &status, 0);
     while (pid == -1 && errno == EINTR);
     log_end(elder, pid == elder->pid ? status : -1);
+    elder->state = ELDER_ENDED;
+    unwatch(elder);
+    if (elder->elders->take == NULL)
+        return;
+    hear(elder);
     elder_del(elder);
 }
 
@@ -189,24 +194,44 @@ static void watch(struct elder *elder)
 {
     struct ev_loop *ev = elder->elders->ev;
 
+    if (elder->state == ELDER_ENDED)
+        return;
     elder->life = (int)syscall(SYS_pidfd_open, elder->pid, 0);
     ev_io_init(&elder->news, on_news, elder->fd, EV_READ);
     ev_io_init(&elder->end, on_end, elder->life, EV_READ);
     elder->news.data = elder->end.data = elder;
-    ev_io_start(ev, &elder->news);
     if (elder->life != -1)
         ev_io_start(ev, &elder->end);
+    if (elder->elders->take != NULL)
+        ev_io_start(ev, &elder->news);
 }
 
-void elders_watch(struct elders *elders, struct ev_loop *ev,
-                  void (*take)(void *arg, int fd), void *arg)
+void elders_watch(struct elders *elders, struct ev_loop *ev)
 {
     elders->ev = ev;
-    elders->take = take;
-    elders->arg = arg;
     for (struct list *link = elders->list.next; link != &elders->list;
          link = link->next)
         watch(elder_of(link));
+}
+
+void elders_take(struct elders *elders, void (*take)(void *arg, int fd),
+                 void *arg)
+{
+    struct list *link = elders->list.next;
+
+    elders->take = take;
+    elders->arg = arg;
+    while (link != &elders->list) {
+        struct elder *elder = elder_of(link);
+
+        link = link->next;
+        if (elder->state != ELDER_ENDED) {
+            ev_io_start(elders->ev, &elder->news);
+            continue;
+        }
+        hear(elder);
+        elder_del(elder);
+    }
 }
 
 void elders_unwatch(struct elders *elders)
@@ -215,6 +240,7 @@ void elders_unwatch(struct elders *elders)
          link = link->next)
         unwatch(elder_of(link));
     elders->ev = NULL;
+    elders->take = NULL;
 }
 
 /* --- what they are told ----------------------------------------------------
@@ -226,8 +252,9 @@ void elders_drain(struct elders *elders, const char *reason)
          link = link->next) {
         struct elder *elder = elder_of(link);
 
-        if (elder->state == ELDER_SERVES)
-            link_tell(elder->fd, LINK_DRAIN, reason);
+        if (elder->state != ELDER_SERVES)
+            continue;
+        link_tell(elder->fd, LINK_DRAIN, reason);
         elder->state = ELDER_DRAINS;
     }
 }

@@ -26,7 +26,7 @@
 struct elders {
     struct list list;
     struct ev_loop *ev;              /* NULL: nobody watches */
-    void (*take)(void *arg, int fd); /* a connection that is handed over */
+    void (*take)(void *arg, int fd); /* NULL: what they say has to wait */
     void *arg;
     int fork_pipe; /* keeps a new one waiting; or -1 */
 };
@@ -39,10 +39,14 @@ bool elders_inherit(struct elders *elders, const struct upgrade_state *state);
 /* Adds them to one.  Returns what elders_inherit does. */
 bool elders_describe(const struct elders *elders, struct upgrade_state *state);
 
-/* Hears what they say, and of their ends, until elders_unwatch. */
-void elders_watch(struct elders *elders, struct ev_loop *ev,
-                  void (*take)(void *arg, int fd), void *arg);
+/* Hears of their ends until elders_unwatch. */
+void elders_watch(struct elders *elders, struct ev_loop *ev);
 void elders_unwatch(struct elders *elders);
+
+/* From now on, and until then, calls take(arg, fd) with each connection that
+ * one of them hands over. */
+void elders_take(struct elders *elders, void (*take)(void *arg, int fd),
+                 void *arg);
 
 /* Tells those that serve to drain; reason: for on_exit. */
 void elders_drain(struct elders *elders, const char *reason);
@@ -52,6 +56,8 @@ void elders_tell(struct elders *elders, enum link_kind kind);
 
 /* Is there one that still accepts connections? */
 bool elders_serve(const struct elders *elders);
+
+/* Have all ended, and has all that they have said been heard? */
 bool elders_are_gone(const struct elders *elders);
 
 /* Makes this process an elder of what it is going to be: forks as fork does.

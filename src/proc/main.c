@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "io/fds.h"
 #include "io/peers.h"
+#include "proc/caretaker.h"
 #include "proc/held.h"
 #include "proc/load.h"
 #include "proc/notify.h"
@@ -22,6 +23,7 @@
 
 #include <errno.h>
 #include <ev.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -49,6 +51,11 @@ struct program {
     struct board *board;
     bool is_spawned; /* fd 0 is the listening socket */
     int pid_file;    /* -1: none */
+    const char *pid_path;
+    struct origin origin;
+    struct upgrade_state left; /* by the program whose place this one took */
+    bool is_heir;              /* there was one */
+    struct elders elders;
 };
 
 /* A line on stderr, and in the log if that is elsewhere. */
@@ -86,26 +93,52 @@ static void warn(void *arg, const char *message)
     fprintf(stderr, "fcgi-lua: warning: %s\n", message);
 }
 
-static int open_log(const struct options *options)
+/* A descriptor that was inherited, for a second use of it; -1: there is none,
+ * and errno is as it was. */
+static int inherited(int fd)
 {
+    int saved = errno, copy = fd == -1 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+    errno = saved;
+    return copy;
+}
+
+/* What root had opened before an upgrade stays open: who serves may not.  A
+ * check writes to stderr alone. */
+static int open_log(const struct program *program)
+{
+    const struct options *options = &program->options;
+    int fd;
+
     log_set_level((enum log_level)options->log_level);
-    if (log_open(options->log) == 0)
+    if (options->check || log_open(options->log) == 0)
         return EX_OK;
-    return fail(EX_CANTCREAT, "cannot open the log %s: %s", options->log,
-                strerror(errno));
+    fd = inherited(program->left.log);
+    if (fd == -1)
+        return fail(EX_CANTCREAT, "cannot open the log %s: %s", options->log,
+                    strerror(errno));
+    log_use(fd);
+    return EX_OK;
 }
 
 static int open_access_log(struct program *program)
 {
     const struct options *options = &program->options;
     const char *name;
+    int fd;
 
     if (options->access_log == NULL)
         return EX_OK;
     name = strrchr(options->script, '/');
+    name = name == NULL ? options->script : name + 1;
     program->access_log =
-        access_log_open(options->access_log, options->access_format,
-                        name == NULL ? options->script : name + 1);
+        access_log_open(options->access_log, options->access_format, name);
+    if (program->access_log != NULL)
+        return EX_OK;
+    fd = inherited(program->left.access_log);
+    if (fd != -1)
+        program->access_log =
+            access_log_adopt(fd, options->access_format, name);
     if (program->access_log != NULL)
         return EX_OK;
     return fail(EX_CANTCREAT, "cannot open the access log %s: %s",
@@ -186,6 +219,8 @@ static int open_sockets(struct program *program)
     struct listen_error error;
     int n;
 
+    if (program->is_heir)
+        return EX_OK; /* they are open already */
     if (program->options.listen.count > 0)
         return open_addresses(program);
     n = listen_from_systemd(&program->passed, &program->listening, &error);
@@ -223,13 +258,19 @@ static int read_peers(struct program *program)
 
 /* --- the user ------------------------------------------------------------- */
 
+/* Another program has become it already, and left its place to this one. */
+static bool is_user_already(const struct program *program)
+{
+    return program->is_heir && geteuid() != 0;
+}
+
 /* Looks before anything is opened whether the drop can succeed. */
 static int read_user(struct program *program)
 {
     const struct options *options = &program->options;
     char why[ADDRESS_ERROR_TEXT];
 
-    if (options->user == NULL)
+    if (options->user == NULL || is_user_already(program))
         return EX_OK;
     if (!privileges_parse(options->user, &program->user, why, sizeof(why)))
         return fail(EX_CONFIG, "--user: \"%s\" %s", options->user, why);
@@ -246,7 +287,7 @@ static int drop_privileges(const struct program *program, char *message)
     const char *name = program->options.user, *failed;
     const struct privileges *user = &program->user;
 
-    if (name == NULL)
+    if (name == NULL || is_user_already(program))
         return EX_OK;
     if (privileges_drop(user, &failed) == -1) {
         int code = errno == EPERM ? EX_NOPERM : EX_OSERR;
@@ -269,6 +310,136 @@ static int start_script(const struct program *program, char *message)
     if (status == EX_OK)
         status = load_start(&program->options, program->script, message);
     return status;
+}
+
+/* --- upgrades ------------------------------------------------------------- */
+
+/* Those of the script: a supervisor loads none when it is upgraded. */
+static bool keep_setting(void *arg, const char *name, const char *value,
+                         enum option_source source)
+{
+    struct string_list *list = arg;
+    char **items, *text;
+
+    if (source != OPTION_SCRIPT || value == NULL)
+        return true;
+    items = realloc(list->items, (list->count + 1) * sizeof(*items));
+    if (items == NULL)
+        return false;
+    list->items = items;
+    text = malloc(strlen(name) + strlen(value) + 2);
+    if (text == NULL)
+        return false;
+    sprintf(text, "%s=%s", name, value);
+    items[list->count++] = text;
+    return true;
+}
+
+/* What every kind of process leaves to the program that takes its place. */
+static bool describe(void *arg, struct upgrade_state *state)
+{
+    const struct program *program = arg;
+
+    state->is_spawned = program->is_spawned;
+    state->pid_file = program->pid_file;
+    state->pid_path = (char *)(size_t)(const void *)program->pid_path;
+    state->log = log_fd();
+    if (program->access_log != NULL)
+        state->access_log = access_log_fd(program->access_log);
+    state->listening = program->listening;
+    return options_each(&program->options, keep_setting, &state->settings);
+}
+
+/* Takes what the program left whose place this one has: at once, so that
+ * whatever fails from here on does not lose it. */
+static int inherit(struct program *program)
+{
+    struct upgrade_state *left = &program->left;
+    struct listen_set *listening = &program->listening;
+
+    program->is_heir = true;
+    origin_inherit(&program->origin, left);
+    *listening = left->listening;
+    left->listening = (struct listen_set){ NULL, 0 };
+    for (size_t i = 0; i < listening->count; i++) {
+        struct listen_socket *sock = &listening->items[i];
+
+        if (!listen_is_listening(sock->fd))
+            return fail(EX_SOFTWARE,
+                        UPGRADE_VARIABLE ": the descriptor %d (%s) is not a "
+                                         "listening socket",
+                        sock->fd, sock->name);
+        if (sock->path_to_unlink != NULL)
+            sock->bound_by = getpid();
+    }
+    program->is_spawned = left->is_spawned;
+    program->pid_file = left->pid_file;
+    program->pid_path = left->pid_path;
+    if (!elders_inherit(&program->elders, left))
+        return fail(EX_OSERR, "out of memory");
+    return EX_OK;
+}
+
+/* Signals have waited for this program, and wait on until it hears them. */
+static int read_left(struct program *program)
+{
+    char why[UPGRADE_WHY_MAX];
+
+    upgrade_state_init(&program->left);
+    if (program->origin.left == NULL)
+        return EX_OK;
+    if (!upgrade_state_read(&program->left, program->origin.left, why))
+        return fail(EX_SOFTWARE, UPGRADE_VARIABLE ": %s", why);
+    if (program->left.check != -1)
+        return EX_OK;
+    if (program->left.pid != getpid()) {
+        warn(NULL, UPGRADE_VARIABLE " was meant for another process");
+        upgrade_state_free(&program->left);
+        return EX_OK;
+    }
+    held_begin();
+    held_unblock();
+    return inherit(program);
+}
+
+/* The old value holds, as at a reload. */
+static void tell_kept(struct program *program)
+{
+    struct options *options = &program->options;
+
+    if (!program->is_heir)
+        return;
+    if ((options->workers > 1) != (program->left.workers > 0))
+        log_write(LOG_LEVEL_WARN,
+                  "workers has changed: the old value holds until a restart");
+    if ((options->pid == NULL) != (program->pid_path == NULL) ||
+        (options->pid != NULL && strcmp(options->pid, program->pid_path) != 0))
+        log_write(LOG_LEVEL_WARN,
+                  "pid has changed: the old value holds until a restart");
+}
+
+static bool describe_elders(void *arg, struct upgrade_state *state)
+{
+    const struct program *program = arg;
+
+    state->generation = program->left.generation + 1;
+    return describe(arg, state) && elders_describe(&program->elders, state);
+}
+
+/* The new program cannot serve: what is left of the old one does. */
+static int care(struct program *program, int status)
+{
+    const struct caretaker_config config = {
+        .origin = &program->origin,
+        .notify = &program->notify,
+        .elders = &program->elders,
+        .log = program->options.log,
+        .load_timeout = program->options.load_timeout,
+        .describe = describe_elders,
+        .arg = program,
+    };
+
+    return caretaker_run(&config, status);
 }
 
 /* --- from start to end ---------------------------------------------------- */
@@ -324,11 +495,17 @@ static int serve_alone(struct program *program)
         .notify = &program->notify,
         .access_log = program->access_log,
         .is_spawned = program->is_spawned,
-        .who = { .id = 1, .count = 1, .generation = 1 },
+        .who = { .id = 1,
+                 .count = 1,
+                 .generation = program->left.generation + 1 },
         .argc = program->argc,
         .argv = program->argv,
         .board = program->board,
         .slot = board_take(program->board, 1, 1),
+        .origin = &program->origin,
+        .describe = describe,
+        .describe_arg = program,
+        .elders = &program->elders,
     };
     char message[LOAD_MESSAGE_MAX];
     int status = start_script(program, message);
@@ -353,20 +530,26 @@ static int serve(struct program *program)
         status = open_sockets(program);
     if (status != EX_OK)
         return status;
-    if (options->pid != NULL) {
+    tell_kept(program);
+    if (options->pid != NULL && !program->is_heir) {
+        program->pid_path = options->pid;
         program->pid_file = pidfile_write(options->pid);
         if (program->pid_file == -1)
             return fail(EX_CANTCREAT, "cannot write the process id to %s: %s",
                         options->pid, strerror(errno));
     }
-    return options->workers > 1 ? supervise(program) : serve_alone(program);
+    if (program->is_heir ? program->left.workers > 0 : options->workers > 1)
+        return supervise(program);
+    return serve_alone(program);
 }
 
 static int run(struct program *program)
 {
     const struct options *options = &program->options;
-    int status = read_options(program, program->argc, program->argv);
+    int status = read_left(program);
 
+    if (status == EX_OK)
+        status = read_options(program, program->argc, program->argv);
     if (status != EX_OK)
         return status;
     if (options->help) {
@@ -384,15 +567,18 @@ static int run(struct program *program)
     if (options->chdir != NULL && chdir(options->chdir) == -1)
         return fail(EX_NOINPUT, "--chdir: %s: %s", options->chdir,
                     strerror(errno));
-    status = open_log(options);
+    status = open_log(program);
     listen_read_passed(&program->passed); /* no script sees these variables */
-    notify_open(&program->notify);
+    if (program->is_heir)
+        notify_use(&program->notify, program->left.notify);
+    else
+        notify_open(&program->notify);
     if (status == EX_OK)
         status = open_board(program);
     if (status == EX_OK)
         status = load(program);
     if (status == EX_OK)
-        status = open_log(options); /* the script may have named another */
+        status = open_log(program); /* the script may have named another */
     if (status != EX_OK)
         return status;
     if (options->print_config) {
@@ -401,6 +587,8 @@ static int run(struct program *program)
     }
     if (options->check) {
         printf("fcgi-lua: %s is sound\n", options->script);
+        if (program->left.check != -1)
+            upgrade_answer(&program->left);
         return EX_OK;
     }
     return serve(program);
@@ -420,23 +608,30 @@ int main(int argc, char **argv)
     program.argc = argc;
     program.argv = argv;
 
-    if (fds_open_missing() == -1 || fds_cloexec_above(2) == -1)
+    elders_init(&program.elders);
+    if (fds_open_missing() == -1 || fds_cloexec_above(2) == -1 ||
+        origin_init(&program.origin, argc, argv) == -1)
         return EX_OSERR; /* there may be nowhere to say so */
     fds_raise_limit(); /* as far as it goes; the worker says what is missing */
     signal(SIGPIPE, ignore); /* not SIG_IGN, which programs inherit */
     status = run(&program);
+    if (elders_serve(&program.elders))
+        status = care(&program, status);
     script_del(program.script);
     listen_close(&program.listening);
     if (program.pid_file != -1 &&
-        pidfile_remove(program.options.pid, program.pid_file) == -1)
+        pidfile_remove(program.pid_path, program.pid_file) == -1)
         log_write(LOG_LEVEL_NOTICE,
                   "%s stays, emptied: this user may not remove it (%s)",
-                  program.options.pid, strerror(errno));
+                  program.pid_path, strerror(errno));
     notify_close(&program.notify);
     peers_free(&program.peers);
     board_del(program.board);
     access_log_close(program.access_log);
     options_free(&program.options);
+    elders_free(&program.elders);
+    upgrade_state_free(&program.left);
+    origin_free(&program.origin);
     log_close();
     if (fflush(stdout) == EOF && status == EX_OK)
         status = EX_IOERR;

@@ -102,12 +102,17 @@ static double read_watchdog(const struct notify *notify)
     return (double)(usec < USEC_MAX ? usec : USEC_MAX) / 2e6;
 }
 
-void notify_open(struct notify *notify)
+static void take_variables(struct notify *notify)
 {
     *notify = (struct notify)NOTIFY_NOBODY;
     notify->socket = take_variable("NOTIFY_SOCKET");
     notify->watchdog_usec = take_variable("WATCHDOG_USEC");
     notify->watchdog_pid = take_variable("WATCHDOG_PID");
+}
+
+void notify_open(struct notify *notify)
+{
+    take_variables(notify);
     if (notify->socket == NULL)
         return;
     notify->fd = open_socket(notify->socket);
@@ -118,6 +123,13 @@ void notify_open(struct notify *notify)
         notify->watchdog = read_watchdog(notify);
 }
 
+void notify_use(struct notify *notify, int fd)
+{
+    take_variables(notify);
+    notify->fd = fd;
+    notify->watchdog = read_watchdog(notify);
+}
+
 void notify_close(struct notify *notify)
 {
     if (notify->fd != -1)
@@ -126,19 +138,6 @@ void notify_close(struct notify *notify)
     free(notify->watchdog_usec);
     free(notify->watchdog_pid);
     *notify = (struct notify)NOTIFY_NOBODY;
-}
-
-static int put_variable(const char *name, const char *value)
-{
-    return value == NULL ? 0 : setenv(name, value, 1);
-}
-
-int notify_restore(const struct notify *notify)
-{
-    if (put_variable("NOTIFY_SOCKET", notify->socket) == -1 ||
-        put_variable("WATCHDOG_USEC", notify->watchdog_usec) == -1)
-        return -1;
-    return put_variable("WATCHDOG_PID", notify->watchdog_pid);
 }
 
 /* --- messages ------------------------------------------------------------- */

@@ -19,7 +19,7 @@ struct notify {
     int fd;          /* -1: there is nobody to tell */
     double watchdog; /* seconds between two signs of life; 0: none wanted */
     bool has_failed; /* it was told in the log */
-    char *socket;    /* the variables, for notify_restore; or NULL */
+    char *socket;    /* the variables; or NULL */
     char *watchdog_usec, *watchdog_pid;
 };
 
@@ -34,12 +34,12 @@ struct notify {
  * them is told in the log. */
 void notify_open(struct notify *notify);
 
+/* The same with a socket that is connected already: by the program whose place
+ * this one has taken.  -1: there is none. */
+void notify_use(struct notify *notify, int fd);
+
 /* Closes the socket.  The struct is as NOTIFY_NOBODY then. */
 void notify_close(struct notify *notify);
-
-/* Puts the variables back: only for a process that is about to replace itself
- * by execve.  Returns 0, or -1 with errno. */
-int notify_restore(const struct notify *notify);
 
 /* What the service is doing: it accepts connections, also after a reload that
  * failed; it reloads, and will be ready; it stops.  status is a line for

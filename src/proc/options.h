@@ -133,6 +133,16 @@ enum option_source options_source(const struct options *options,
 bool options_differ(const struct options *a, const struct options *b,
                     const char *name);
 
+/* A value of an option as users write it; of a list an item.  NULL: there is
+ * none. */
+typedef bool options_each_fn(void *arg, const char *name, const char *value,
+                             enum option_source source);
+
+/* Calls fn(arg, ...) with all values in force until it returns false.  Returns
+ * whether it never did. */
+bool options_each(const struct options *options, options_each_fn *fn,
+                  void *arg);
+
 /* The text of --help, at most 80 columns wide. */
 void options_print_help(FILE *out);
 

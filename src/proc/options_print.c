@@ -109,11 +109,13 @@ static const char *source_name(enum option_source source)
 }
 
 /* Prints one line; text may be long and is printed whole, escaped. */
-static void print_setting(FILE *out, const struct option_spec *spec,
-                          const char *text, enum option_source source)
+static bool print_setting(void *arg, const char *name, const char *text,
+                          enum option_source source)
 {
-    fprintf(out, "%s = ", spec->name);
-    for (; *text != '\0'; text++) {
+    FILE *out = arg;
+
+    fprintf(out, "%s = ", name);
+    for (; text != NULL && *text != '\0'; text++) {
         unsigned char c = (unsigned char)*text;
 
         if (c == '\\')
@@ -124,16 +126,24 @@ static void print_setting(FILE *out, const struct option_spec *spec,
             putc(c, out);
     }
     fprintf(out, "  (%s)\n", source_name(source));
+    return true;
 }
 
-static void print_list(FILE *out, const struct option_spec *spec,
+/* Where the values of a look at all options go. */
+struct visit {
+    options_each_fn *fn;
+    void *arg;
+};
+
+static bool visit_list(const struct visit *visit,
+                       const struct option_spec *spec,
                        const struct string_list *list,
                        enum option_source source)
 {
     for (size_t i = 0; i < list->count; i++)
-        print_setting(out, spec, list->items[i], source);
-    if (list->count == 0)
-        print_setting(out, spec, "", source);
+        if (!visit->fn(visit->arg, spec->name, list->items[i], source))
+            return false;
+    return list->count > 0 || visit->fn(visit->arg, spec->name, NULL, source);
 }
 
 /* Copies the choice of that number out of "a|b|c". */
@@ -145,15 +155,16 @@ static void print_choice(const char *choices, int choice, char *out,
     snprintf(out, room, "%.*s", (int)strcspn(choices, "|"), choices);
 }
 
-static void print_spec(FILE *out, const struct option_spec *spec,
-                       const void *field, enum option_source source)
+static bool visit_spec(const struct visit *visit,
+                       const struct option_spec *spec, const void *field,
+                       enum option_source source)
 {
     char text[32] = "";
 
     switch (spec->kind) {
     case KIND_FLAG:
-    case KIND_PORT: /* printed as listen */
-        return;
+    case KIND_PORT: /* it is in listen */
+        return true;
     case KIND_TEXT:
     case KIND_FORMAT:
     case KIND_PATH:
@@ -161,14 +172,12 @@ static void print_spec(FILE *out, const struct option_spec *spec,
     case KIND_USER: {
         char *const *owned = field;
 
-        print_setting(out, spec, *owned != NULL ? *owned : "", source);
-        return;
+        return visit->fn(visit->arg, spec->name, *owned, source);
     }
     case KIND_LIST:
     case KIND_CHUNK:
     case KIND_LISTEN:
-        print_list(out, spec, field, source);
-        return;
+        return visit_list(visit, spec, field, source);
     case KIND_LEVEL:
         print_choice(spec->choices, *(const int *)field, text, sizeof(text));
         break;
@@ -190,15 +199,24 @@ static void print_spec(FILE *out, const struct option_spec *spec,
         snprintf(text, sizeof(text), "%.15g", *(const double *)field);
         break;
     }
-    print_setting(out, spec, text, source);
+    return visit->fn(visit->arg, spec->name, text, source);
+}
+
+bool options_each(const struct options *options, options_each_fn *fn, void *arg)
+{
+    const struct visit visit = { fn, arg };
+
+    for (size_t i = 0; i < options_table_count; i++) {
+        const struct option_spec *spec = &options_table[i];
+
+        if (!visit_spec(&visit, spec, (const char *)options + spec->offset,
+                        options->sources[options_source_index(spec)]))
+            return false;
+    }
+    return true;
 }
 
 void options_print_config(const struct options *options, FILE *out)
 {
-    for (size_t i = 0; i < options_table_count; i++) {
-        const struct option_spec *spec = &options_table[i];
-
-        print_spec(out, spec, (const char *)options + spec->offset,
-                   options->sources[options_source_index(spec)]);
-    }
+    options_each(options, print_setting, out);
 }

@@ -23,13 +23,20 @@
 
 static void begins(const struct upgrade *upgrade)
 {
-    log_write(LOG_LEVEL_NOTICE, "SIGUSR2: checking %s",
+    log_write(LOG_LEVEL_NOTICE, "upgrading: checking %s",
               upgrade->config->origin->program);
     notify_reloading(upgrade->config->notify);
 }
 
-/* text: a line, maybe with others below it. */
-static void failed(struct upgrade *upgrade, const char *text)
+static void disarm(struct upgrade *upgrade)
+{
+    ev_timer_stop(upgrade->config->ev, &upgrade->patience);
+    if (upgrade->phase == UPGRADE_ARMED)
+        held_unblock();
+    upgrade->phase = UPGRADE_IDLE;
+}
+
+void upgrade_fail(struct upgrade *upgrade, const char *text)
 {
     static const char head[] = "not upgraded: ";
     struct slice rest = slice_of(text);
@@ -45,7 +52,7 @@ static void failed(struct upgrade *upgrade, const char *text)
         slice_take(&rest, 1); /* the newline */
     log_text(LOG_LEVEL_ERROR, slice_of(line), rest);
     notify_ready(upgrade->config->notify, line);
-    upgrade->phase = UPGRADE_IDLE;
+    disarm(upgrade);
 }
 
 /* --- what is left ----------------------------------------------------------
@@ -182,7 +189,7 @@ static void tell_refusal(struct upgrade *upgrade, int status)
         upgrade->message[--len] = '\0';
     error = find_error(upgrade->message);
     if (error != NULL) {
-        failed(upgrade, error);
+        upgrade_fail(upgrade, error);
         return;
     }
     if (status != -1 && WIFSIGNALED(status))
@@ -195,7 +202,7 @@ static void tell_refusal(struct upgrade *upgrade, int status)
         snprintf(text, sizeof(text),
                  "%.300s does not know how to take over: restart instead",
                  program);
-    failed(upgrade, text);
+    upgrade_fail(upgrade, text);
 }
 
 static void on_answer(struct ev_loop *ev, struct ev_io *watcher, int events)
@@ -234,7 +241,7 @@ static void on_patience(struct ev_loop *ev, struct ev_timer *watcher,
     if (upgrade->phase != UPGRADE_CHECKING)
         return; /* it was to end the wait of the loop */
     end_child(upgrade);
-    failed(upgrade, "the check was not over within --load-timeout");
+    upgrade_fail(upgrade, "the check was not over within --load-timeout");
 }
 
 static bool make_pipes(int answer[2], int errors[2])
@@ -277,11 +284,11 @@ static void begin_check(struct upgrade *upgrade)
     begins(upgrade);
     upgrade->len = upgrade->answered_len = 0;
     if (!origin_may_start(upgrade->config->origin, why)) {
-        failed(upgrade, why);
+        upgrade_fail(upgrade, why);
         return;
     }
     if (!make_pipes(answer, errors)) {
-        failed(upgrade, strerror(errno));
+        upgrade_fail(upgrade, strerror(errno));
         return;
     }
     sigfillset(&all);
@@ -300,7 +307,7 @@ static void begin_check(struct upgrade *upgrade)
     upgrade->child = 0;
     close(answer[0]);
     close(errors[0]);
-    failed(upgrade, strerror(saved));
+    upgrade_fail(upgrade, strerror(saved));
 }
 
 /* --- the way of an upgrade -------------------------------------------------
@@ -314,14 +321,6 @@ void upgrade_init(struct upgrade *upgrade, const struct upgrade_config *config)
     ev_timer_init(&upgrade->patience, on_patience, 0, 0);
     upgrade->answer.data = upgrade->errors.data = upgrade->patience.data =
         upgrade;
-}
-
-static void disarm(struct upgrade *upgrade)
-{
-    ev_timer_stop(upgrade->config->ev, &upgrade->patience);
-    if (upgrade->phase == UPGRADE_ARMED)
-        held_unblock();
-    upgrade->phase = UPGRADE_IDLE;
 }
 
 bool upgrade_step(struct upgrade *upgrade, bool may_go)
@@ -355,8 +354,7 @@ void upgrade_go(struct upgrade *upgrade)
     release(&state);
     snprintf(text, sizeof(text), "%.300s: %s", origin->program,
              strerror(errno));
-    disarm(upgrade);
-    failed(upgrade, text);
+    upgrade_fail(upgrade, text);
 }
 
 void upgrade_child_gone(struct upgrade *upgrade, pid_t pid)

@@ -79,6 +79,10 @@ bool upgrade_step(struct upgrade *upgrade, bool may_go);
  * come again, and all goes on as before. */
 void upgrade_go(struct upgrade *upgrade);
 
+/* Something else than the upgrade's own steps has failed: text says what, in a
+ * line, maybe with others below it. */
+void upgrade_fail(struct upgrade *upgrade, const char *text);
+
 /* For where waitpid is called for all children: its own has ended. */
 void upgrade_child_gone(struct upgrade *upgrade, pid_t pid);
 

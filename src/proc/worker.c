@@ -12,6 +12,9 @@
  *
  * HUP makes another generation the current one; those before it end beside it.
  *
+ * USR2 makes a fork of the process its elder, which is like a worker of a
+ * supervisor from then on; the process itself becomes another program.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "proc/worker.h"
@@ -26,6 +29,7 @@
 #include "proc/link.h"
 #include "proc/monitor.h"
 #include "proc/reload.h"
+#include "proc/upgrade.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -61,9 +65,13 @@ struct worker {
     struct ev_timer patience;
     struct ev_timer heartbeat; /* for systemd's watchdog */
     struct ev_timer retry;     /* of the access log */
-    struct ev_io link;
+    struct elders *elders;     /* or NULL */
+    struct upgrade upgrade;
+    struct upgrade_config upgrade_config;
+    struct ev_io link; /* its fd is -1 without one */
     struct monitor monitor;
     int status;     /* to exit with */
+    bool was_told;  /* a signal has stopped it */
     bool draining;  /* accepts no more */
     bool cancelled; /* grace is over */
     bool stopped;   /* ends at once */
@@ -131,21 +139,23 @@ static bool hand_over(void *arg, int fd)
     const struct worker *worker = arg;
     const struct link_message message = { .kind = LINK_HANDOVER };
 
-    return link_send(worker->config->place->link, &message, fd) == 0;
+    return link_send(worker->link.fd, &message, fd) == 0;
 }
 
 static void drain(struct worker *worker, const char *reason)
 {
-    const struct worker_place *place = worker->config->place;
-
     worker->draining = true;
     worker->reason = reason;
     tell_stopping(worker);
     worker->config->slot->accepts = false;
-    if (place != NULL && strcmp(reason, "stop") != 0 &&
+    if (worker->link.fd != -1 && strcmp(reason, "stop") != 0 &&
         strcmp(reason, "orphan") != 0)
         conns_on_idle(worker->conns, hand_over, worker);
     reload_stop(&worker->reload);
+    if (worker->elders != NULL) {
+        upgrade_stop(&worker->upgrade);
+        elders_drain(worker->elders, "stop");
+    }
     if (worker->acceptors != NULL)
         acceptors_stop(worker->acceptors);
     else
@@ -167,6 +177,10 @@ static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
                   "SIG%s: stopping, %u requests are under way",
                   sigabbrev_np(watcher->signum), worker->service.active);
         drain(worker, "stop");
+    } else if (!worker->was_told && worker->link.fd != -1) {
+        /* It was told over its link as well. */
+        log_write(LOG_LEVEL_NOTICE, "SIG%s: %u requests are still under way",
+                  sigabbrev_np(watcher->signum), worker->service.active);
     } else if (watcher->signum == SIGTERM && worker->config->is_spawned) {
         /* mod_fcgid repeats itself a second later, without haste. */
         log_write(LOG_LEVEL_NOTICE,
@@ -177,7 +191,10 @@ static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
                   "SIG%s again: stopping at once, %u requests are broken off",
                   sigabbrev_np(watcher->signum), worker->service.active);
         worker->stopped = true;
+        if (worker->elders != NULL)
+            elders_tell(worker->elders, LINK_STOP);
     }
+    worker->was_told = true;
 }
 
 static void reopen_logs(struct worker *worker)
@@ -195,6 +212,8 @@ static void reopen_logs(struct worker *worker)
                   "cannot reopen the access log %s: %s; the old one stays in "
                   "use",
                   log, strerror(errno));
+    if (worker->elders != NULL)
+        elders_tell(worker->elders, LINK_REOPEN);
 }
 
 static void on_reopen(struct ev_loop *ev, struct ev_signal *watcher, int events)
@@ -228,8 +247,22 @@ static void on_reload(struct ev_loop *ev, struct ev_signal *watcher, int events)
 
     (void)ev;
     (void)events;
-    if (!worker->draining && worker->config->argv != NULL)
+    if (!worker->draining && worker->config->argv != NULL &&
+        worker->link.fd == -1)
         reload_ask(&worker->reload);
+}
+
+static void on_upgrade(struct ev_loop *ev, struct ev_signal *watcher,
+                       int events)
+{
+    struct worker *worker = watcher->data;
+
+    (void)ev;
+    (void)events;
+    if (worker->elders == NULL)
+        log_write(LOG_LEVEL_WARN, "SIGUSR2 is for the main process");
+    else if (!worker->draining)
+        upgrade_ask(&worker->upgrade);
 }
 
 /* --- the supervisor's wishes ---------------------------------------------- */
@@ -288,7 +321,7 @@ static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events)
         return;
     ev_io_stop(ev, watcher);
     if (!worker->draining) {
-        log_write(LOG_LEVEL_ERROR, "the supervisor has gone: stopping");
+        log_write(LOG_LEVEL_ERROR, "the main process has gone: stopping");
         drain(worker, "orphan");
     }
 }
@@ -301,13 +334,10 @@ static bool is_over_mean(void *arg)
     return board_is_over_mean(worker->config->board, worker->config->slot);
 }
 
-static void watch_link(struct worker *worker)
+static void watch_link(struct worker *worker, int link)
 {
-    struct ev_loop *ev = worker->loop->ev;
-
-    ev_io_init(&worker->link, on_link, worker->config->place->link, EV_READ);
-    worker->link.data = worker;
-    ev_io_start(ev, &worker->link);
+    ev_io_set(&worker->link, link, EV_READ);
+    ev_io_start(worker->loop->ev, &worker->link);
 }
 
 /* The worker takes its place: it is ready to serve. */
@@ -399,7 +429,7 @@ static void watch_signals(struct worker *worker)
         void (*fn)(struct ev_loop *ev, struct ev_signal *watcher, int events);
     } table[SIGNALS] = {
         { SIGTERM, on_stop },   { SIGINT, on_stop },    { SIGQUIT, on_stop },
-        { SIGUSR1, on_reopen }, { SIGHUP, on_reload },  { SIGUSR2, on_unused },
+        { SIGUSR1, on_reopen }, { SIGHUP, on_reload },  { SIGUSR2, on_upgrade },
         { SIGTTIN, on_unused }, { SIGTTOU, on_unused },
     };
 
@@ -466,6 +496,24 @@ static int start(struct worker *worker)
     return EX_OK;
 }
 
+/* What an elder hands over. */
+static void take_connection(void *arg, int fd)
+{
+    struct worker *worker = arg;
+
+    conns_open(worker->conns, fd, fcgi_session_open);
+}
+
+static void relieve_elders(struct worker *worker)
+{
+    elders_take(worker->elders, take_connection, worker);
+    if (!elders_serve(worker->elders))
+        return;
+    elders_drain(worker->elders, "upgrade");
+    log_write(LOG_LEVEL_NOTICE, "upgraded: generation %u serves",
+              worker->current->who.generation);
+}
+
 /* on_worker has ended. */
 static void begin_to_serve(struct worker *worker)
 {
@@ -493,6 +541,8 @@ static void begin_to_serve(struct worker *worker)
     else
         listen_log(listening);
     tell_ready(worker);
+    if (worker->elders != NULL)
+        relieve_elders(worker);
 }
 
 static void take_over(struct worker *worker, struct generation *next)
@@ -531,13 +581,88 @@ static bool is_done(struct worker *worker)
 {
     struct generation *current = worker->current;
 
-    if (!worker->draining || conns_count(worker->conns) > 0)
+    if (!worker->draining || conns_count(worker->conns) > 0 ||
+        (worker->elders != NULL && !elders_are_gone(worker->elders)))
         return false;
     if (current->state == GENERATION_STARTING)
         return current->hook_has_ended;
     if (current->state == GENERATION_SERVING)
         generation_retire(current, worker->reason, -1);
     return generation_step(current) && list_is_empty(&worker->retired);
+}
+
+/* --- upgrades --------------------------------------------------------------
+ */
+
+static bool describe(void *arg, struct upgrade_state *state)
+{
+    const struct worker *worker = arg;
+
+    state->generation = worker->current->who.generation;
+    return worker->config->describe(worker->config->describe_arg, state) &&
+           elders_describe(worker->elders, state);
+}
+
+/* In the fork, when the process that it comes from is another program. */
+static void become_elder(struct worker *worker, int link)
+{
+    struct generation *current = worker->current;
+
+    notify_close(worker->config->notify);
+    ev_timer_stop(worker->loop->ev, &worker->heartbeat);
+    ev_loop_fork(worker->loop->ev);
+    upgrade_stop(&worker->upgrade); /* lets signals come */
+    worker->elders = NULL;
+    watch_link(worker, link);
+    for (struct list *at = worker->retired.next; at != &worker->retired;
+         at = at->next) {
+        struct generation *retired = list_entry(at, struct generation, link);
+
+        if (script_forked(retired->script, &retired->who) == -1)
+            log_write(LOG_LEVEL_WARN, "no watchdog: %s", strerror(errno));
+    }
+    if (script_forked(current->script, &current->who) == -1)
+        log_write(LOG_LEVEL_WARN, "no watchdog: %s", strerror(errno));
+    log_write(LOG_LEVEL_INFO, "generation %u goes on in this process",
+              current->who.generation);
+}
+
+/* What is under way goes on in an elder. */
+static void become_another(struct worker *worker)
+{
+    int link;
+    pid_t elder = 0;
+
+    if (worker->acceptors != NULL) { /* else nothing is */
+        elder =
+            elders_fork(worker->elders, worker->current->who.generation, &link);
+        if (elder == 0) {
+            become_elder(worker, link);
+            return;
+        }
+        if (elder == -1) {
+            upgrade_fail(&worker->upgrade, strerror(errno));
+            return;
+        }
+    }
+    upgrade_go(&worker->upgrade);
+    if (elder != 0)
+        elders_take_back(worker->elders);
+}
+
+/* A reload that is under way comes first; one that is asked for later is part
+ * of the upgrade, which loads the script, too. */
+static void step_upgrade(struct worker *worker)
+{
+    if (worker->elders != NULL && !worker->draining &&
+        upgrade_step(&worker->upgrade, worker->reload.state == RELOAD_IDLE))
+        become_another(worker);
+}
+
+static bool may_reload(const struct worker *worker)
+{
+    return worker->elders == NULL || !upgrade_is_busy(&worker->upgrade) ||
+           worker->reload.state != RELOAD_IDLE;
 }
 
 /* What is done between two turns. */
@@ -554,9 +679,11 @@ static void step(struct worker *worker)
         worker->config->board->failed_reloads += worker->reload.failures;
         worker->reload.failures = 0;
     }
+    step_upgrade(worker);
     if (worker->current->state != GENERATION_SERVING)
         return;
-    while ((next = reload_step(&worker->reload, &worker->current->who)) != NULL)
+    while (may_reload(worker) &&
+           (next = reload_step(&worker->reload, &worker->current->who)) != NULL)
         take_over(worker, next);
 }
 
@@ -569,14 +696,17 @@ static void serve(struct worker *worker)
         step(worker);
     }
     if (worker->status == EX_OK)
-        log_write(worker->config->place == NULL ? LOG_LEVEL_NOTICE
-                                                : LOG_LEVEL_INFO,
+        log_write(worker->link.fd == -1 ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO,
                   "stopped");
 }
 
 static void end(struct worker *worker)
 {
     reload_stop(&worker->reload);
+    if (worker->elders != NULL) {
+        upgrade_stop(&worker->upgrade);
+        elders_unwatch(worker->elders);
+    }
     acceptors_del(worker->acceptors);
     conns_del(worker->conns);
     worker->conns = NULL;
@@ -586,6 +716,23 @@ static void end(struct worker *worker)
             list_entry(list_take(&worker->retired), struct generation, link));
     generation_del(worker->current);
     service_free(&worker->service);
+}
+
+static void prepare_upgrades(struct worker *worker)
+{
+    const struct worker_config *config = worker->config;
+
+    worker->elders = config->elders;
+    worker->upgrade_config = (struct upgrade_config){
+        .ev = worker->loop->ev,
+        .origin = config->origin,
+        .notify = config->notify,
+        .load_timeout = config->options->load_timeout,
+        .describe = describe,
+        .arg = worker,
+    };
+    upgrade_init(&worker->upgrade, &worker->upgrade_config);
+    elders_watch(worker->elders, worker->loop->ev);
 }
 
 int worker_run(const struct worker_config *config)
@@ -612,6 +759,10 @@ int worker_run(const struct worker_config *config)
                  options->tmpdir, fcgi_stream_size());
     reload_init(&worker.reload, worker.loop, worker.loop->ev, &worker.service,
                 config->argc, config->argv, options, config->notify);
+    if (config->elders != NULL)
+        prepare_upgrades(&worker);
+    ev_io_init(&worker.link, on_link, -1, EV_READ);
+    worker.link.data = &worker;
     ev_timer_init(&worker.patience, on_patience, 0, 0);
     worker.patience.data = &worker;
     ev_timer_init(&worker.heartbeat, on_heartbeat, 0, 0);
@@ -622,7 +773,7 @@ int worker_run(const struct worker_config *config)
     open_monitor(&worker);
     watch_signals(&worker);
     if (config->place != NULL)
-        watch_link(&worker);
+        watch_link(&worker, config->place->link);
     worker.status = start(&worker);
     if (worker.status == EX_OK)
         serve(&worker);

@@ -10,8 +10,10 @@
 #include "io/peers.h"
 #include "ops/access_log.h"
 #include "ops/board.h"
+#include "proc/elders.h"
 #include "proc/notify.h"
 #include "proc/options.h"
+#include "proc/origin.h"
 #include "script/script.h"
 
 /* Where a worker of a supervisor stands. */
@@ -36,6 +38,12 @@ struct worker_config {
     const struct worker_place *place; /* NULL: it serves alone */
     struct board *board;
     struct board_slot *slot; /* its own */
+    /* Of one that serves alone, for its upgrades; see upgrade.h.  NULL: there
+     * are none. */
+    const struct origin *origin;
+    bool (*describe)(void *arg, struct upgrade_state *state);
+    void *describe_arg;
+    struct elders *elders; /* or NULL: they drain when it serves */
 };
 
 /* Serves until it is told to stop (TERM, INT, QUIT) and everything that runs

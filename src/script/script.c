@@ -504,6 +504,14 @@ int script_attach(struct script *script, struct loop *loop,
                          limits->blocked, loop_clock(loop));
 }
 
+int script_forked(struct script *script, const struct script_worker *worker)
+{
+    if (watchdog_forked(&script->watchdog) == -1)
+        return -1;
+    errno = ENOMEM;
+    return script_set_worker(script, worker) ? 0 : -1;
+}
+
 void script_serve(struct script *script)
 {
     script->service->ops = &handler_ops;

@@ -84,6 +84,10 @@ struct script_limits {
     bool stderr_to_log;  /* errors and req:write_err */
 };
 
+/* In a forked child, which goes on with the script: no Lua must be running.
+ * Returns 0, or -1 with errno. */
+int script_forked(struct script *script, const struct script_worker *worker);
+
 /* Lets the tasks of the script run in loop; this and service must outlive it.
  * Returns 0, or -1 with errno. */
 int script_attach(struct script *script, struct loop *loop,

@@ -152,11 +152,32 @@ static void choose_period(struct watchdog *watchdog)
         (unsigned)(watchdog->limit / watchdog->period + 0.999);
 }
 
+static int make_timer(struct watchdog *watchdog)
+{
+    struct sigevent event = { 0 };
+
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = SIGRTMIN;
+    event.sigev_value.sival_ptr = watchdog;
+    if (timer_create(CLOCK_MONOTONIC, &event, &watchdog->timer) == -1)
+        return -1;
+    watchdog->has_timer = true;
+    return 0;
+}
+
+int watchdog_forked(struct watchdog *watchdog)
+{
+    if (!watchdog->has_timer)
+        return 0;
+    watchdog->has_timer = false; /* the parent's */
+    watchdog->is_armed = 0;
+    return make_timer(watchdog);
+}
+
 int watchdog_init(struct watchdog *watchdog, double limit, double blocked_from,
                   const double *clock)
 {
     struct sigaction action = { 0 };
-    struct sigevent event = { 0 };
 
     memset(watchdog, 0, sizeof(*watchdog));
     watchdog->limit = limit;
@@ -173,13 +194,7 @@ int watchdog_init(struct watchdog *watchdog, double limit, double blocked_from,
     sigemptyset(&action.sa_mask);
     if (sigaction(SIGRTMIN, &action, NULL) == -1)
         return -1;
-    event.sigev_notify = SIGEV_SIGNAL;
-    event.sigev_signo = SIGRTMIN;
-    event.sigev_value.sival_ptr = watchdog;
-    if (timer_create(CLOCK_MONOTONIC, &event, &watchdog->timer) == -1)
-        return -1;
-    watchdog->has_timer = true;
-    return 0;
+    return make_timer(watchdog);
 }
 
 int watchdog_init_loading(struct watchdog *watchdog, double limit)

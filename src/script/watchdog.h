@@ -66,6 +66,10 @@ int watchdog_init(struct watchdog *watchdog, double limit, double blocked_from,
 int watchdog_init_loading(struct watchdog *watchdog, double limit);
 void watchdog_free(struct watchdog *watchdog);
 
+/* In a forked child, which inherits no timers: makes its own.  No Lua must be
+ * running.  Returns 0, or -1 with errno. */
+int watchdog_forked(struct watchdog *watchdog);
+
 /* Starts the timer, which watchdog_enter found standing still. */
 void watchdog_arm(struct watchdog *watchdog);
 

@@ -455,7 +455,7 @@ static void signals_for_later_end_nothing(void **state)
     start(30);
     until_logged("listening");
     tell(SIGUSR2);
-    until_logged("SIGUSR2 does nothing");
+    until_logged("SIGUSR2 is for the main process");
     ask("a", true);
     assert_answered("answer to /a");
 }
