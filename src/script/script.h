@@ -145,6 +145,11 @@ void script_each_running(const struct script *script, script_running_fn *fn,
 /* Bytes of Lua. */
 size_t script_memory(const struct script *script);
 
+/* From now on script_heap tells what the Lua heap held when it was last
+ * collected; 0: not yet.  Returns false when there is no memory. */
+bool script_watch_heap(struct script *script);
+size_t script_heap(const struct script *script);
+
 /* Cancels every task; reason is static text. */
 void script_cancel_all(struct script *script, const char *reason);
 

@@ -52,6 +52,7 @@ struct script {
     FILE *out; /* what io.stdout is; outlives the state */
     struct print_line out_line;
     struct memory memory;
+    size_t heap; /* see heap.c */
     const struct script_config *config;
     const char *name;  /* of the script, for the log */
     const char *phase; /* why nothing can wait while no task runs */
