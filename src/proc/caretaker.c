@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "proc/held.h"
+#include "proc/reopen.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -34,7 +35,7 @@ static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
         log_write(LOG_LEVEL_NOTICE, "SIG%s: stopping",
                   sigabbrev_np(watcher->signum));
         notify_stopping(caretaker->config->notify, "stopping");
-        elders_drain(caretaker->config->elders, "stop");
+        elders_drain(caretaker->config->elders, "stop", false);
     } else if (watcher->signum != SIGQUIT) {
         log_write(LOG_LEVEL_WARN, "SIG%s again: stopping at once",
                   sigabbrev_np(watcher->signum));
@@ -61,10 +62,13 @@ static void on_reopen(struct ev_loop *ev, struct ev_signal *watcher, int events)
 
     (void)ev;
     (void)events;
-    if (config->log != NULL && log_open(config->log) == -1)
-        log_write(LOG_LEVEL_ERROR, "cannot reopen the log %s: %s", config->log,
-                  strerror(errno));
-    elders_tell(config->elders, LINK_REOPEN);
+    if (config->log == NULL)
+        return;
+    reopen_errors(config->log);
+    if (config->access_log != NULL)
+        reopen_access(config->access_log, config->access);
+    elders_pass_logs(config->elders, config->log, config->access,
+                     config->access_log);
 }
 
 static void on_count(struct ev_loop *ev, struct ev_signal *watcher, int events)

@@ -18,8 +18,10 @@ struct caretaker_config {
     const struct origin *origin;
     struct notify *notify;
     struct elders *elders;
-    const char *log;     /* where to, or NULL: it is not open */
-    double load_timeout; /* seconds; 0: never */
+    const char *log;               /* where to, or NULL: it is not open */
+    const char *access;            /* likewise */
+    struct access_log *access_log; /* or NULL */
+    double load_timeout;           /* seconds; 0: never */
     bool (*describe)(void *arg, struct upgrade_state *state);
     void *arg;
 };

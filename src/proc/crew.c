@@ -10,21 +10,50 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+/* The end of its link tells a template to end. */
 static void forget_crew(struct crew *crew)
 {
     struct supervisor *supervisor = crew->supervisor;
 
+    if (crew->fd == -1)
+        return;
     ev_io_stop(supervisor->ev, &crew->watcher);
     ev_timer_stop(supervisor->ev, &crew->patience);
-    if (crew->fd != -1)
-        close(crew->fd);
+    post_free(&crew->post);
+    close(crew->fd);
     crew->fd = -1;
+}
+
+static void on_late(struct ev_loop *ev, struct ev_timer *watcher, int events)
+{
+    struct crew *crew = watcher->data;
+
+    (void)ev;
+    (void)events;
+    log_write(LOG_LEVEL_WARN,
+              "the template of generation %u (%d) does not end: it is killed",
+              crew->number, (int)crew->pid);
+    kill(crew->pid, SIGKILL);
+}
+
+static void let_template_end(struct crew *crew)
+{
+    if (crew->fd == -1)
+        return;
+    forget_crew(crew);
+    if (crew->pid == 0)
+        return;
+    ev_set_cb(&crew->patience, on_late);
+    ev_timer_set(&crew->patience, crew_kill_margin, 0);
+    ev_timer_start(crew->supervisor->ev, &crew->patience);
 }
 
 static bool has_workers(const struct crew *crew)
@@ -48,10 +77,11 @@ void crews_sweep(struct supervisor *supervisor)
         if (has_workers(crew))
             continue;
         if (crew->state == CREW_FALLING)
-            forget_crew(crew); /* its template ends */
+            let_template_end(crew);
         if (crew->pid != 0)
             continue;
         forget_crew(crew);
+        ev_timer_stop(supervisor->ev, &crew->patience);
         if (supervisor->current == crew)
             supervisor->current = NULL;
         list_remove(&crew->link);
@@ -60,6 +90,20 @@ void crews_sweep(struct supervisor *supervisor)
     if (supervisor->stopping && list_is_empty(&supervisor->workers) &&
         list_is_empty(&supervisor->crews))
         supervisor_end(supervisor, supervisor->exit_code);
+}
+
+/* Is there a generation that may yet serve? */
+static bool is_coming(const struct supervisor *supervisor)
+{
+    for (struct list *link = supervisor->crews.next; link != &supervisor->crews;
+         link = link->next) {
+        const struct crew *crew = list_entry(link, struct crew, link);
+
+        if (crew->state == CREW_LOADING ||
+            (crew->state == CREW_RISING && crew->fd != -1))
+            return true;
+    }
+    return false;
 }
 
 void crew_abandon(struct crew *crew)
@@ -83,20 +127,47 @@ void crew_abandon(struct crew *crew)
         crew_start(supervisor, NULL, "reload");
 }
 
-static void load_failed(struct crew *crew, const char *why)
+/* Is there no other generation that serves or tries to? */
+static bool is_alone(const struct crew *crew)
+{
+    const struct list *crews = &crew->supervisor->crews;
+
+    for (struct list *link = crews->next; link != crews; link = link->next) {
+        const struct crew *other = list_entry(link, struct crew, link);
+
+        if (other != crew && other->state != CREW_FALLING)
+            return false;
+    }
+    return true;
+}
+
+/* The first generation's failure ends the service; that of a later one changes
+ * nothing.  why: a line, maybe with others below it; "": it was told. */
+static void load_failed(struct crew *crew, int exit_code, const char *why)
 {
     struct supervisor *supervisor = crew->supervisor;
+    char front[64] = "the reload failed: ", line[LINK_TEXT_MAX + 64];
+    size_t len = strcspn(why, "\n");
 
-    if (supervisor->current == NULL) {
+    if (!supervisor->was_ready && is_alone(crew)) {
         crew_abandon(crew);
-        supervisor_stop(supervisor, why, EX_CONFIG);
+        supervisor_stop(supervisor, why, exit_code);
         return;
     }
-    log_write(LOG_LEVEL_ERROR, "the reload failed, generation %u goes on: %s",
-              supervisor->current->number, why);
+    if (supervisor->current != NULL)
+        snprintf(front, sizeof(front),
+                 "the reload failed, generation %u goes on: ",
+                 supervisor->current->number);
+    snprintf(line, sizeof(line), "%s%.*s", front,
+             (int)(len > 0 ? len : strlen("see above")),
+             len > 0 ? why : "see above");
+    log_text(LOG_LEVEL_ERROR, slice_of(line),
+             slice_of(why[len] == '\n' ? why + len + 1 : ""));
     notify_ready(supervisor->setup->notify, "the reload failed");
     supervisor->setup->board->failed_reloads++;
     crew_abandon(crew);
+    if (supervisor->current == NULL || supervisor->current->fd == -1)
+        crew_fill_later(supervisor, false); /* it cannot replace anybody */
 }
 
 static void on_load_timeout(struct ev_loop *ev, struct ev_timer *watcher,
@@ -104,45 +175,77 @@ static void on_load_timeout(struct ev_loop *ev, struct ev_timer *watcher,
 {
     (void)ev;
     (void)events;
-    load_failed(watcher->data, "the script was not loaded within "
-                               "--load-timeout");
+    load_failed(watcher->data, EX_CONFIG,
+                "the script could not be loaded within --load-timeout");
 }
 
-void crews_find_dead(struct supervisor *supervisor)
+/* It ended while it loaded the script, without a word. */
+static void tell_load_death(struct crew *crew, int status)
 {
-    struct list *link = supervisor->workers.next;
+    char why[128];
+    int code = EX_SOFTWARE;
 
-    while (link != &supervisor->workers) {
-        struct crew_worker *worker = list_entry(link, struct crew_worker, link);
-
-        link = link->next;
-        if (worker->crew->pid == 0 &&
-            (worker->pid == 0 ||
-             (kill(worker->pid, 0) == -1 && errno == ESRCH))) {
-            crew_worker_gone(worker, 0);
-            link = supervisor->workers.next; /* that may have changed it */
-        }
+    if (WIFSIGNALED(status)) {
+        snprintf(why, sizeof(why),
+                 "the process that loads the script was killed by SIG%s",
+                 sigabbrev_np(WTERMSIG(status)));
+    } else {
+        code = WEXITSTATUS(status); /* as without a supervisor */
+        snprintf(why, sizeof(why),
+                 "the script ended its process with %d while it was loaded",
+                 code);
     }
+    load_failed(crew, code, why);
 }
 
-void crew_template_gone(struct crew *crew)
+void crew_template_gone(struct crew *crew, int status)
 {
     struct supervisor *supervisor = crew->supervisor;
+    enum crew_state state = crew->state;
+    char why[64];
 
     crew->pid = 0;
     forget_crew(crew);
     crews_find_dead(supervisor);
     if (supervisor->stopping || crew->state == CREW_FALLING)
         return;
-    if (crew->state == CREW_LOADING) {
-        load_failed(crew, "the process that loads it died");
+    if (state == CREW_LOADING) {
+        tell_load_death(crew, status);
+        return;
+    }
+    if (WIFSIGNALED(status))
+        snprintf(why, sizeof(why), "was killed by SIG%s",
+                 sigabbrev_np(WTERMSIG(status)));
+    else
+        snprintf(why, sizeof(why), "ended with %d", WEXITSTATUS(status));
+    if (state == CREW_RISING && supervisor->current != NULL) {
+        log_write(LOG_LEVEL_ERROR,
+                  "the template of generation %u %s: generation %u goes on",
+                  crew->number, why, supervisor->current->number);
+        notify_ready(supervisor->setup->notify, "the reload failed");
+        crew_abandon(crew);
         return;
     }
     log_write(LOG_LEVEL_ERROR,
-              "the template of generation %u died: the script "
-              "is loaded again",
-              crew->number);
-    crew_start(supervisor, NULL, "reload");
+              "the template of generation %u %s: the script is loaded again",
+              crew->number, why);
+    if (!is_coming(supervisor) && !crew_start(supervisor, NULL, "reload"))
+        crew_fill_later(supervisor, false);
+}
+
+static void on_loaded(struct crew *crew, const char *limits)
+{
+    unsigned long long grace, block_limit; /* ms */
+
+    if (crew->state != CREW_LOADING)
+        return; /* it was given up in this instant */
+    if (sscanf(limits, "%llu %llu", &grace, &block_limit) == 2) {
+        crew->grace = (double)grace / 1000;
+        crew->block_limit = (double)block_limit / 1000;
+    }
+    ev_timer_stop(crew->supervisor->ev, &crew->patience);
+    crew->state = CREW_RISING;
+    crew_fill(crew->supervisor);
 }
 
 void crew_hear(struct ev_loop *ev, struct ev_io *watcher, int events)
@@ -162,18 +265,18 @@ void crew_hear(struct ev_loop *ev, struct ev_io *watcher, int events)
             close(fd);
         switch (message.kind) {
         case LINK_LOADED:
-            ev_timer_stop(ev, &crew->patience);
-            crew->state = CREW_RISING;
-            crew_fill(supervisor);
+            on_loaded(crew, message.text);
             break;
         case LINK_FAILED:
-            load_failed(crew, message.text);
+            if (crew->state == CREW_LOADING)
+                load_failed(crew, message.value, message.text);
             break;
         case LINK_SPAWNED:
             if (worker == NULL || worker->crew != crew)
                 break;
-            worker->pid = message.value;
-            if (worker->pid == 0)
+            if (message.value != 0)
+                worker->pid = message.value;
+            else
                 crew_worker_gone(worker, EX_OSERR << 8);
             break;
         case LINK_EXITED:
@@ -190,20 +293,28 @@ void crew_hear(struct ev_loop *ev, struct ev_io *watcher, int events)
         ev_io_stop(ev, watcher); /* SIGCHLD tells the rest */
 }
 
+static void forget_links(struct post *post, int link)
+{
+    post_free(post);
+    close(link);
+}
+
 /* In the new process: what was the supervisor's is closed, for whoever waits
  * for the end of one of its links must not wait for us. */
 static void leave_supervisor(struct supervisor *supervisor)
 {
     for (struct list *link = supervisor->workers.next;
          link != &supervisor->workers; link = link->next)
-        close(list_entry(link, struct crew_worker, link)->fd);
+        forget_links(&list_entry(link, struct crew_worker, link)->post,
+                     list_entry(link, struct crew_worker, link)->fd);
     for (struct list *link = supervisor->crews.next; link != &supervisor->crews;
          link = link->next) {
         struct crew *crew = list_entry(link, struct crew, link);
 
         if (crew->fd != -1)
-            close(crew->fd);
+            forget_links(&crew->post, crew->fd);
     }
+    crew_conns_drop(supervisor);
     for (int i = 0; i < SUPERVISOR_SIGNALS; i++)
         ev_signal_stop(supervisor->ev, &supervisor->signals[i]);
     ev_signal_stop(supervisor->ev, &supervisor->child);
@@ -216,6 +327,7 @@ static _Noreturn void be_template(struct supervisor *supervisor,
                                   int link)
 {
     struct service_setup *setup = supervisor->setup;
+    struct link_message answer = { .kind = LINK_FAILED };
     char message[LOAD_MESSAGE_MAX] = "";
     int code;
 
@@ -223,13 +335,42 @@ static _Noreturn void be_template(struct supervisor *supervisor,
     code =
         supervisor->prepare(supervisor->prepare_arg, setup, &script, message);
     if (code != EX_OK) {
-        link_tell(link, LINK_FAILED, message);
+        answer.value = code;
+        snprintf(answer.text, sizeof(answer.text), "%s", message);
+        link_send(link, &answer, -1);
         _exit(code);
     }
     exit(template_run(setup, script, number, link));
 }
 
-void crew_start(struct supervisor *supervisor, struct script *script,
+/* A child limits its own time, and says what it was at: this is for one that
+ * hangs where no Lua runs. */
+static void init_crew(struct crew *crew, struct supervisor *supervisor,
+                      pid_t pid, int link, const char *old_reason)
+{
+    const struct options *options = supervisor->setup->options;
+
+    crew->supervisor = supervisor;
+    crew->number = ++supervisor->crew_count;
+    crew->state = CREW_LOADING;
+    crew->pid = pid;
+    crew->fd = link;
+    crew->old_reason = old_reason;
+    crew->grace = options->grace;
+    crew->block_limit = options->block_limit;
+    list_init(&crew->link);
+    list_append(&supervisor->crews, &crew->link);
+    post_init(&crew->post, supervisor->ev, link);
+    ev_io_init(&crew->watcher, crew_hear, link, EV_READ);
+    ev_timer_init(&crew->patience, on_load_timeout,
+                  1.5 * options->load_timeout + 1, 0);
+    crew->watcher.data = crew->patience.data = crew;
+    ev_io_start(supervisor->ev, &crew->watcher);
+    if (options->load_timeout > 0)
+        ev_timer_start(supervisor->ev, &crew->patience);
+}
+
+bool crew_start(struct supervisor *supervisor, struct script *script,
                 const char *old_reason)
 {
     struct crew *crew = calloc(1, sizeof(*crew));
@@ -252,21 +393,8 @@ void crew_start(struct supervisor *supervisor, struct script *script,
     if (pid == -1)
         goto fail;
     close(fds[1]);
-    crew->supervisor = supervisor;
-    crew->number = ++supervisor->crew_count;
-    crew->state = CREW_LOADING;
-    crew->pid = pid;
-    crew->fd = fds[0];
-    crew->old_reason = old_reason;
-    list_init(&crew->link);
-    list_append(&supervisor->crews, &crew->link);
-    ev_io_init(&crew->watcher, crew_hear, crew->fd, EV_READ);
-    ev_timer_init(&crew->patience, on_load_timeout,
-                  supervisor->setup->options->load_timeout, 0);
-    crew->watcher.data = crew->patience.data = crew;
-    ev_io_start(supervisor->ev, &crew->watcher);
-    ev_timer_start(supervisor->ev, &crew->patience);
-    return;
+    init_crew(crew, supervisor, pid, fds[0], old_reason);
+    return true;
 
 fail:
     log_write(LOG_LEVEL_ERROR, "cannot fork: %s", strerror(errno));
@@ -275,6 +403,9 @@ fail:
         close(fds[1]);
     }
     free(crew);
-    if (supervisor->current == NULL)
+    if (!supervisor->was_ready && list_is_empty(&supervisor->crews))
         supervisor_end(supervisor, EX_OSERR);
+    else
+        notify_ready(supervisor->setup->notify, "the reload failed");
+    return false;
 }

@@ -18,13 +18,7 @@
 #include <unistd.h>
 
 enum { TRIES_MAX = 10 }; /* of a service no worker of which was ever ready */
-static const double first_delay = 0.1, last_delay = 5; /* s before a respawn */
-static const double calm = 1; /* s that a worker lives, and all is well */
-static const double kill_margin = 2; /* s after --grace */
-
-static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events);
-static bool start_worker(struct supervisor *supervisor, struct crew *crew,
-                         unsigned id, struct crew_worker *replaces);
+static const double calm = 1; /* s that a worker serves, and all is well */
 
 struct crew_worker *crew_worker_of_slot(struct supervisor *supervisor,
                                         uint32_t slot)
@@ -39,118 +33,41 @@ struct crew_worker *crew_worker_of_slot(struct supervisor *supervisor,
     return NULL;
 }
 
-static void on_kill(struct ev_loop *ev, struct ev_timer *watcher, int events)
-{
-    struct crew_worker *worker = watcher->data;
+/* --- ending one ----------------------------------------------------------- */
 
-    (void)ev;
-    (void)events;
-    log_write(LOG_LEVEL_ERROR, "worker %u (%d) does not end: it is killed",
-              worker->id, (int)worker->pid);
-    worker->was_stuck = true;
-    if (worker->pid > 0)
-        kill(worker->pid, SIGKILL);
+void crew_worker_kill(struct crew_worker *worker, const char *why)
+{
+    if (worker->pid <= 0 || worker->is_killed)
+        return;
+    worker->is_killed = true;
+    log_write(LOG_LEVEL_ERROR, "worker %u (%d) %s: it is killed", worker->id,
+              (int)worker->pid, why);
+    kill(worker->pid, SIGKILL);
 }
 
+static void on_kill(struct ev_loop *ev, struct ev_timer *watcher, int events)
+{
+    (void)ev;
+    (void)events;
+    crew_worker_kill(watcher->data, "does not end");
+}
+
+/* When the service stops there is nobody left to hand connections over to. */
 void crew_worker_drain(struct crew_worker *worker, const char *reason)
 {
     struct supervisor *supervisor = worker->supervisor;
+    struct link_message message = { .kind = LINK_DRAIN,
+                                    .value = supervisor->stopping ? 0 : 1 };
 
     if (worker->state == WORKER_DRAINING)
         return;
     worker->state = WORKER_DRAINING;
-    if (reason != worker->reason)
-        snprintf(worker->reason, sizeof(worker->reason), "%.15s", reason);
-    link_tell(worker->fd, LINK_DRAIN, reason);
-    ev_timer_set(&worker->killer,
-                 supervisor->setup->options->grace + kill_margin, 0);
+    snprintf(worker->reason, sizeof(worker->reason), "%.15s", reason);
+    crew_conns_take_back(worker);
+    snprintf(message.text, sizeof(message.text), "%s", reason);
+    post_send(&worker->post, &message, -1); /* or it is killed below */
+    ev_timer_set(&worker->killer, worker->crew->grace + crew_kill_margin, 0);
     ev_timer_start(supervisor->ev, &worker->killer);
-}
-
-/* The serving worker with the fewest connections, of the newest generation. */
-static struct crew_worker *find_taker(struct supervisor *supervisor)
-{
-    struct crew_worker *best = NULL;
-
-    for (struct list *link = supervisor->workers.next;
-         link != &supervisor->workers; link = link->next) {
-        struct crew_worker *worker = list_entry(link, struct crew_worker, link);
-
-        if (worker->state == WORKER_SERVING &&
-            (best == NULL || worker->crew->number > best->crew->number ||
-             (worker->crew == best->crew &&
-              worker->slot->conns < best->slot->conns)))
-            best = worker;
-    }
-    return best;
-}
-
-static void pass_on(struct supervisor *supervisor, int fd)
-{
-    const struct link_message message = { .kind = LINK_CONN };
-    struct crew_worker *taker = find_taker(supervisor);
-
-    if (taker != NULL && link_send(taker->fd, &message, fd) == 0)
-        taker->slot->conns++; /* until it counts itself */
-    else
-        log_write(LOG_LEVEL_WARN, "no worker takes over a kept connection");
-    close(fd);
-}
-
-/* All workers of a generation that rises are ready: the old ones may go. */
-static void on_ready(struct crew_worker *worker)
-{
-    struct supervisor *supervisor = worker->supervisor;
-    struct crew *crew = worker->crew;
-    unsigned ready = 0;
-
-    worker->state = WORKER_SERVING;
-    if (worker->pid == 0) /* the template has not told yet */
-        worker->pid = (pid_t)worker->slot->pid;
-    supervisor->was_ready = true;
-    log_write(LOG_LEVEL_INFO, "worker %u (%d) is ready", worker->id,
-              (int)worker->pid);
-    if (worker->replaces != NULL)
-        crew_worker_drain(worker->replaces, worker->replaces->reason);
-    worker->replaces = NULL;
-    if (crew->state != CREW_RISING)
-        return;
-    for (struct list *link = supervisor->workers.next;
-         link != &supervisor->workers; link = link->next) {
-        const struct crew_worker *other =
-            list_entry(link, struct crew_worker, link);
-
-        if (other->crew == crew && other->state == WORKER_SERVING)
-            ready++;
-    }
-    if (ready < supervisor->target)
-        return;
-    crew->state = CREW_CURRENT;
-    if (supervisor->current != NULL)
-        supervisor->setup->board->reloads++;
-    supervisor->current = crew;
-    supervisor->setup->board->generation = crew->number;
-    log_write(LOG_LEVEL_NOTICE, "generation %u serves with %u workers",
-              crew->number, ready);
-    notify_ready(supervisor->setup->notify, "serving");
-    for (struct list *link = supervisor->workers.next;
-         link != &supervisor->workers; link = link->next) {
-        struct crew_worker *other = list_entry(link, struct crew_worker, link);
-
-        if (other->crew->number < crew->number)
-            crew_worker_drain(other, crew->old_reason);
-    }
-    for (struct list *link = supervisor->crews.next; link != &supervisor->crews;
-         link = link->next) {
-        struct crew *other = list_entry(link, struct crew, link);
-
-        if (other->number < crew->number)
-            other->state = CREW_FALLING;
-    }
-    if (supervisor->reload_again) {
-        supervisor->reload_again = false;
-        crew_start(supervisor, NULL, "reload");
-    }
 }
 
 static void forget_worker(struct crew_worker *worker)
@@ -166,30 +83,19 @@ static void forget_worker(struct crew_worker *worker)
     }
     ev_io_stop(supervisor->ev, &worker->watcher);
     ev_timer_stop(supervisor->ev, &worker->killer);
-    if (worker->fd != -1)
-        close(worker->fd);
+    post_free(&worker->post);
+    close(worker->fd);
     board_release(supervisor->setup->board, worker->slot);
     list_remove(&worker->link);
     free(worker);
 }
 
-static void respawn_later(struct supervisor *supervisor, bool at_once)
-{
-    if (supervisor->stopping || ev_is_active(&supervisor->respawn))
-        return;
-    if (at_once)
-        supervisor->delay = 0;
-    ev_timer_set(&supervisor->respawn, supervisor->delay, 0);
-    ev_timer_start(supervisor->ev, &supervisor->respawn);
-    supervisor->delay = supervisor->delay < first_delay ? first_delay
-                        : supervisor->delay * 2 > last_delay
-                            ? last_delay
-                            : supervisor->delay * 2;
-}
-
 static void log_death(const struct crew_worker *worker, int status)
 {
-    if (WIFSIGNALED(status))
+    if (status == CREW_STATUS_UNKNOWN)
+        log_write(LOG_LEVEL_ERROR, "worker %u (%d) has gone", worker->id,
+                  (int)worker->pid);
+    else if (WIFSIGNALED(status))
         log_write(LOG_LEVEL_ERROR, "worker %u (%d) was killed by SIG%s",
                   worker->id, (int)worker->pid, sigabbrev_np(WTERMSIG(status)));
     else if (WEXITSTATUS(status) != 0)
@@ -205,9 +111,9 @@ static void count_end(const struct crew_worker *worker, int status)
 {
     enum board_end end = BOARD_END_STOP;
 
-    if (worker->was_stuck)
+    if (worker->is_killed)
         end = BOARD_END_STUCK;
-    else if (WIFSIGNALED(status))
+    else if (status == CREW_STATUS_UNKNOWN || WIFSIGNALED(status))
         end = BOARD_END_KILLED;
     else if (WEXITSTATUS(status) != 0 || worker->state != WORKER_DRAINING)
         end = BOARD_END_FAILED;
@@ -218,23 +124,53 @@ static void count_end(const struct crew_worker *worker, int status)
     worker->supervisor->setup->board->ends[end]++;
 }
 
+/* No worker was ever ready.  on_worker that fails in each of them will fail in
+ * the next, too; what else goes wrong may have been bad luck.  Returns whether
+ * the service ends. */
+static bool give_up(struct supervisor *supervisor, int status)
+{
+    unsigned enough =
+        supervisor->target < TRIES_MAX ? supervisor->target : TRIES_MAX;
+
+    supervisor->tries++;
+    if (status != CREW_STATUS_UNKNOWN && WIFEXITED(status) &&
+        WEXITSTATUS(status) == EX_CONFIG)
+        supervisor->hook_failures++;
+    if (supervisor->hook_failures == supervisor->tries &&
+        supervisor->tries >= enough)
+        supervisor_stop(supervisor, "on_worker failed in every worker",
+                        EX_CONFIG);
+    else if (supervisor->tries >= TRIES_MAX)
+        supervisor_stop(supervisor, "no worker was ever ready: giving up",
+                        EX_SOFTWARE);
+    return supervisor->stopping;
+}
+
+static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events);
+
+/* What it had said is heard first: it may have been ready, and connections
+ * come over the link. */
 void crew_worker_gone(struct crew_worker *worker, int status)
 {
     struct supervisor *supervisor = worker->supervisor;
     struct crew *crew = worker->crew;
-    bool was_ready = worker->state != WORKER_STARTING;
-    bool was_told = worker->state == WORKER_DRAINING;
-    bool was_long = ev_now(supervisor->ev) - worker->started >= calm;
-    bool is_sound = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    double age = ev_now(supervisor->ev) - worker->started;
+    bool was_ready, was_told, was_needed;
 
-    on_link(supervisor->ev, &worker->watcher, 0); /* its last words */
-    if (!was_told || !is_sound)
+    worker->link_has_ended = true; /* nothing is given to it any more */
+    on_link(supervisor->ev, &worker->watcher, 0);
+    was_ready = worker->state != WORKER_STARTING;
+    was_told = worker->state == WORKER_DRAINING;
+    was_needed = worker->replaces == NULL;
+    if (!was_told || status == CREW_STATUS_UNKNOWN || !WIFEXITED(status) ||
+        WEXITSTATUS(status) != 0)
         log_death(worker, status);
     count_end(worker, status);
+    crew_conns_take_back(worker);
     forget_worker(worker);
     if (supervisor->stopping || was_told)
         return;
-    if (!was_ready && crew->state == CREW_RISING &&
+    if (!was_ready && was_needed && crew->state == CREW_RISING &&
         supervisor->current != NULL) {
         log_write(LOG_LEVEL_ERROR,
                   "generation %u is not fit to serve: generation %u goes on",
@@ -244,29 +180,99 @@ void crew_worker_gone(struct crew_worker *worker, int status)
         crew_abandon(crew);
         return;
     }
-    if (!supervisor->was_ready && ++supervisor->tries >= TRIES_MAX) {
-        supervisor_stop(supervisor, "no worker was ever ready: giving up",
-                        EX_SOFTWARE);
-        return;
-    }
-    respawn_later(supervisor, was_ready && was_long);
+    if (supervisor->was_ready || !give_up(supervisor, status))
+        crew_fill_later(supervisor, was_ready && age >= calm);
 }
 
-/* A worker has done enough: another one takes its place, and only then it
- * goes. */
-static void recycle(struct crew_worker *worker, const char *reason)
+/* --- what it says --------------------------------------------------------- */
+
+static void on_ready(struct crew_worker *worker, pid_t pid)
 {
     struct supervisor *supervisor = worker->supervisor;
 
-    if (worker->state != WORKER_SERVING || supervisor->stopping)
-        return;
-    snprintf(worker->reason, sizeof(worker->reason), "%.15s", reason);
-    if (worker->crew->state == CREW_FALLING || worker->crew->fd == -1 ||
-        !start_worker(supervisor, worker->crew, worker->id, worker))
-        crew_worker_drain(worker, reason);
+    worker->state = WORKER_SERVING;
+    if (worker->pid == 0) /* its template has not told, or is gone */
+        worker->pid = pid;
+    supervisor->was_ready = true;
+    log_write(LOG_LEVEL_INFO, "worker %u (%d) is ready", worker->id,
+              (int)worker->pid);
+    if (worker->replaces != NULL)
+        crew_worker_drain(worker->replaces, worker->replaces->wish);
+    worker->replaces = NULL;
+    crew_conns_settle(supervisor);
+    crew_fill(supervisor); /* the next that wishes to be replaced */
 }
 
-/* What a worker has sent before it ended is still read. */
+/* It has done enough: another one takes its place, and only then it goes. */
+static void on_wish(struct crew_worker *worker, const char *reason)
+{
+    if (worker->state != WORKER_SERVING || worker->wish[0] != '\0')
+        return;
+    snprintf(worker->wish, sizeof(worker->wish), "%.15s", reason);
+    log_write(LOG_LEVEL_INFO, "worker %u (%d) is to be replaced: %s",
+              worker->id, (int)worker->pid, worker->wish);
+    crew_fill(worker->supervisor);
+}
+
+static void hear(struct crew_worker *worker, const struct link_message *message,
+                 int fd)
+{
+    switch (message->kind) {
+    case LINK_READY:
+        if (worker->state == WORKER_STARTING)
+            on_ready(worker, message->value);
+        break;
+    case LINK_RECYCLE:
+        on_wish(worker, message->text);
+        break;
+    case LINK_WANT_SNAPSHOTS:
+        worker->supervisor->desk.ask(worker->supervisor->desk.arg);
+        break;
+    case LINK_PONG:
+        worker->is_asked = false;
+        worker->silent = worker->unasked = 0;
+        break;
+    case LINK_HANDOVER:
+        if (fd != -1)
+            crew_conn_pass(worker->supervisor, fd);
+        else
+            log_write(LOG_LEVEL_WARN, "a kept connection was lost: too many "
+                                      "open files");
+        return;
+    default:
+        break;
+    }
+    if (fd != -1)
+        close(fd);
+}
+
+/* Its link has ended: somebody will tell of its death.  That is its template;
+ * or SIGCHLD, when that is gone; or nobody, when the template had reaped it and
+ * could not tell any more. */
+static bool is_unheard_of(const struct crew_worker *worker, int *status)
+{
+    *status = CREW_STATUS_UNKNOWN;
+    if (!worker->link_has_ended || worker->crew->pid != 0)
+        return false;
+    return worker->pid == 0 || waitpid(worker->pid, status, WNOHANG) != 0;
+}
+
+void crews_find_dead(struct supervisor *supervisor)
+{
+    struct list *link = supervisor->workers.next;
+
+    while (link != &supervisor->workers) {
+        struct crew_worker *worker = list_entry(link, struct crew_worker, link);
+        int status;
+
+        link = link->next;
+        if (is_unheard_of(worker, &status)) {
+            crew_worker_gone(worker, status);
+            link = supervisor->workers.next; /* that may have changed it */
+        }
+    }
+}
+
 static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events)
 {
     struct crew_worker *worker = watcher->data;
@@ -274,92 +280,77 @@ static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events)
     struct link_message message;
     int fd, got;
 
-    (void)events;
-    while ((got = link_receive(watcher->fd, &message, &fd)) == 1) {
-        if (message.kind == LINK_READY && worker->state == WORKER_STARTING)
-            on_ready(worker);
-        else if (message.kind == LINK_HANDOVER && fd != -1)
-            pass_on(supervisor, fd);
-        else if (message.kind == LINK_RECYCLE)
-            recycle(worker, message.text);
-        else if (message.kind == LINK_WANT_SNAPSHOTS)
-            supervisor->desk.ask(supervisor->desk.arg);
-    }
-    if (got == 0)
-        ev_io_stop(ev, watcher); /* the news of its death comes, too */
+    while ((got = link_receive(watcher->fd, &message, &fd)) == 1)
+        hear(worker, &message, fd);
+    if (got != 0 || events == 0)
+        return;
+    ev_io_stop(ev, watcher);
+    worker->link_has_ended = true;
+    crews_find_dead(supervisor); /* may free it */
+    crews_sweep(supervisor);
 }
 
-/* Asks a template for a worker.  false: try again later. */
-static bool start_worker(struct supervisor *supervisor, struct crew *crew,
-                         unsigned id, struct crew_worker *replaces)
-{
-    struct link_message message = { .kind = LINK_SPAWN, .id = id };
-    struct crew_worker *worker = calloc(1, sizeof(*worker));
-    int fds[2] = { -1, -1 };
+/* --- starting one --------------------------------------------------------- */
 
-    if (worker == NULL)
-        return false;
-    worker->slot = board_take(supervisor->setup->board, id, crew->number);
-    if (worker->slot == NULL || link_pair(fds) == -1)
-        goto fail;
-    message.slot = (uint32_t)(worker->slot - supervisor->setup->board->slots);
-    if (link_send(crew->fd, &message, fds[1]) == -1)
-        goto fail;
-    close(fds[1]);
+static void init_worker(struct crew_worker *worker, struct crew *crew,
+                        unsigned id, int link)
+{
+    struct supervisor *supervisor = crew->supervisor;
+
     worker->supervisor = supervisor;
     worker->crew = crew;
     worker->id = id;
-    worker->fd = fds[0];
-    worker->replaces = replaces;
+    worker->fd = link;
     worker->started = ev_now(supervisor->ev);
     list_init(&worker->link);
     list_append(&supervisor->workers, &worker->link);
-    ev_io_init(&worker->watcher, on_link, worker->fd, EV_READ);
+    post_init(&worker->post, supervisor->ev, link);
+    ev_io_init(&worker->watcher, on_link, link, EV_READ);
     ev_timer_init(&worker->killer, on_kill, 0, 0);
     worker->watcher.data = worker->killer.data = worker;
     ev_io_start(supervisor->ev, &worker->watcher);
+}
+
+bool crew_worker_start(struct crew *crew, unsigned id,
+                       struct crew_worker *replaces)
+{
+    struct supervisor *supervisor = crew->supervisor;
+    struct board *board = supervisor->setup->board;
+    struct link_message message = { .kind = LINK_SPAWN,
+                                    .id = id,
+                                    .value = (int32_t)supervisor->target };
+    struct board_slot *slot = NULL;
+    struct crew_worker *worker = NULL;
+    const char *why = NULL;
+    int fds[2] = { -1, -1 };
+
+    if (crew->fd == -1)
+        return false; /* its template has gone */
+    slot = board_take(board, id, crew->number);
+    if (slot == NULL) {
+        why = "too many processes";
+        goto fail;
+    }
+    message.slot = (uint32_t)(slot - board->slots);
+    worker = calloc(1, sizeof(*worker));
+    if (worker == NULL || link_pair(fds) == -1 ||
+        post_send(&crew->post, &message, fds[1]) == -1)
+        goto fail;
+    close(fds[1]);
+    worker->slot = slot;
+    worker->replaces = replaces;
+    init_worker(worker, crew, id, fds[0]);
     return true;
 
 fail:
     log_write(LOG_LEVEL_ERROR, "cannot start worker %u: %s", id,
-              worker->slot == NULL ? "too many processes" : strerror(errno));
-    if (worker->slot != NULL)
-        board_release(supervisor->setup->board, worker->slot);
+              why != NULL ? why : strerror(errno));
+    if (slot != NULL)
+        board_release(board, slot);
     if (fds[0] != -1) {
         close(fds[0]);
         close(fds[1]);
     }
     free(worker);
     return false;
-}
-
-void crew_fill(struct supervisor *supervisor)
-{
-    struct crew *crew =
-        list_is_empty(&supervisor->crews)
-            ? NULL
-            : list_entry(supervisor->crews.prev, struct crew, link);
-    bool is_there[BOARD_SLOTS + 1] = { false };
-
-    if (crew != NULL && crew->state == CREW_LOADING)
-        crew = supervisor->current;
-    if (crew == NULL || crew->fd == -1 || supervisor->stopping)
-        return;
-    for (struct list *link = supervisor->workers.next;
-         link != &supervisor->workers; link = link->next) {
-        struct crew_worker *worker = list_entry(link, struct crew_worker, link);
-
-        if (worker->crew != crew || worker->state == WORKER_DRAINING)
-            continue;
-        if (worker->id > supervisor->target)
-            crew_worker_drain(worker,
-                              "reload"); /* its connections go to the others */
-        else
-            is_there[worker->id] = true;
-    }
-    for (unsigned id = 1; id <= supervisor->target; id++)
-        if (!is_there[id] && !start_worker(supervisor, crew, id, NULL)) {
-            respawn_later(supervisor, false);
-            return;
-        }
 }

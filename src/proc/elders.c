@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -246,15 +247,18 @@ void elders_unwatch(struct elders *elders)
 /* --- what they are told ----------------------------------------------------
  */
 
-void elders_drain(struct elders *elders, const char *reason)
+void elders_drain(struct elders *elders, const char *reason, bool hand_over)
 {
+    struct link_message message = { .kind = LINK_DRAIN, .value = hand_over };
+
+    snprintf(message.text, sizeof(message.text), "%s", reason);
     for (struct list *link = elders->list.next; link != &elders->list;
          link = link->next) {
         struct elder *elder = elder_of(link);
 
         if (elder->state != ELDER_SERVES)
             continue;
-        link_tell(elder->fd, LINK_DRAIN, reason);
+        link_send(elder->fd, &message, -1);
         elder->state = ELDER_DRAINS;
     }
 }
@@ -264,6 +268,26 @@ void elders_tell(struct elders *elders, enum link_kind kind)
     for (struct list *link = elders->list.next; link != &elders->list;
          link = link->next)
         link_tell(elder_of(link)->fd, kind, NULL);
+}
+
+static void pass_log(struct elders *elders, enum link_log log,
+                     const char *target, int fd)
+{
+    struct link_message message = { .kind = LINK_REOPEN,
+                                    .value = (int32_t)log };
+
+    snprintf(message.text, sizeof(message.text), "%s", target);
+    for (struct list *link = elders->list.next; link != &elders->list;
+         link = link->next)
+        link_send(elder_of(link)->fd, &message, fd);
+}
+
+void elders_pass_logs(struct elders *elders, const char *errors,
+                      const char *access, const struct access_log *access_log)
+{
+    pass_log(elders, LINK_LOG_ERRORS, errors, log_fd());
+    if (access_log != NULL)
+        pass_log(elders, LINK_LOG_ACCESS, access, access_log_fd(access_log));
 }
 
 bool elders_serve(const struct elders *elders)

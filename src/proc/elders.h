@@ -16,6 +16,7 @@
 #define PROC_ELDERS_H
 
 #include "base/list.h"
+#include "ops/access_log.h"
 #include "proc/link.h"
 #include "proc/upgrade_state.h"
 
@@ -48,11 +49,17 @@ void elders_unwatch(struct elders *elders);
 void elders_take(struct elders *elders, void (*take)(void *arg, int fd),
                  void *arg);
 
-/* Tells those that serve to drain; reason: for on_exit. */
-void elders_drain(struct elders *elders, const char *reason);
+/* Tells those that serve to drain; reason: for on_exit.  hand_over: their kept
+ * connections. */
+void elders_drain(struct elders *elders, const char *reason, bool hand_over);
 
 /* Tells all of them. */
 void elders_tell(struct elders *elders, enum link_kind kind);
+
+/* Gives them the logs that were opened anew, with those names; access_log may
+ * be NULL. */
+void elders_pass_logs(struct elders *elders, const char *errors,
+                      const char *access, const struct access_log *access_log);
 
 /* Is there one that still accepts connections? */
 bool elders_serve(const struct elders *elders);

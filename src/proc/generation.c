@@ -143,6 +143,10 @@ int generation_start(struct generation *generation, struct loop *loop,
     }
     if (script_attach(script, loop, service, &limits) == -1)
         return -1;
+    if (options->max_memory > 0 && !script_watch_heap(script)) {
+        errno = ENOMEM;
+        return -1;
+    }
     script_run_on_worker(script, generation->who.id, hook_ended, generation);
     return 0;
 }

@@ -24,7 +24,8 @@ int link_pair(int fds[2])
     return 0;
 }
 
-int link_send(int link, const struct link_message *message, int fd)
+static int send_message(int link, const struct link_message *message, int fd,
+                        int flags)
 {
     size_t len = offsetof(struct link_message, text) +
                  strnlen(message->text, LINK_TEXT_MAX - 1) + 1;
@@ -48,9 +49,19 @@ int link_send(int link, const struct link_message *message, int fd)
         memcpy(CMSG_DATA(header), &fd, sizeof(int));
     }
     do
-        n = sendmsg(link, &msg, MSG_NOSIGNAL);
+        n = sendmsg(link, &msg, MSG_NOSIGNAL | flags);
     while (n == -1 && errno == EINTR);
     return n == -1 ? -1 : 0;
+}
+
+int link_send(int link, const struct link_message *message, int fd)
+{
+    return send_message(link, message, fd, 0);
+}
+
+int link_offer(int link, const struct link_message *message, int fd)
+{
+    return send_message(link, message, fd, MSG_DONTWAIT);
 }
 
 int link_tell(int link, enum link_kind kind, const char *text)

@@ -13,26 +13,34 @@
 
 enum link_kind {
     /* the supervisor to a template */
-    LINK_SPAWN, /* a worker: id, slot; with the worker's end of its link */
+    LINK_SPAWN, /* a worker: id, slot, value: how many there are to be; with
+                   the worker's end of its link */
     /* a template to the supervisor */
-    LINK_LOADED,
-    LINK_FAILED,  /* text says why */
+    LINK_LOADED,  /* text: --grace and --block-limit of the script, in ms */
+    LINK_FAILED,  /* value: the exit code; text says why, or "": it was told */
     LINK_SPAWNED, /* slot, value: the process id; 0: fork failed */
     LINK_EXITED,  /* slot, value: the status of waitpid */
     /* the supervisor to a worker */
-    LINK_DRAIN,    /* text: the reason for on_exit */
+    LINK_DRAIN,    /* text: the reason for on_exit; value: are idle connections
+                      to be handed over? */
     LINK_STOP,     /* at once */
     LINK_CONN,     /* serve this connection, which comes with it */
-    LINK_REOPEN,   /* the log */
+    LINK_PING,     /* answer, if your loop turns */
     LINK_SNAPSHOT, /* write down what runs: see ops/snapshot.h */
+    /* ... and to a template as well */
+    LINK_REOPEN, /* value: enum link_log; text: its target; with the file, if
+                    it is one */
     /* a worker to the supervisor */
-    LINK_READY,
+    LINK_READY, /* value: its process id */
+    LINK_PONG,
     LINK_RECYCLE,       /* wants to be replaced; text: the reason */
     LINK_HANDOVER,      /* a kept connection that is idle, for another worker */
     LINK_WANT_SNAPSHOTS /* of all workers */
 };
 
-enum { LINK_TEXT_MAX = 4096 };
+enum link_log { LINK_LOG_ERRORS, LINK_LOG_ACCESS };
+
+enum { LINK_TEXT_MAX = 4096 + 256 };
 
 struct link_message {
     uint32_t kind; /* enum link_kind */
@@ -48,7 +56,10 @@ int link_pair(int fds[2]);
  * open here.  Waits for a second at most.  Returns 0, or -1 with errno. */
 int link_send(int link, const struct link_message *message, int fd);
 
-/* The same for a message of nothing but its kind, and text or NULL. */
+/* The same without waiting: EAGAIN when the other end does not read. */
+int link_offer(int link, const struct link_message *message, int fd);
+
+/* link_send for a message of nothing but its kind, and text or NULL. */
 int link_tell(int link, enum link_kind kind, const char *text);
 
 /* The same if there is room for it: never waits.  For what is no loss. */

@@ -434,6 +434,8 @@ static int care(struct program *program, int status)
         .notify = &program->notify,
         .elders = &program->elders,
         .log = program->options.log,
+        .access = program->options.access_log,
+        .access_log = program->access_log,
         .load_timeout = program->options.load_timeout,
         .describe = describe_elders,
         .arg = program,

@@ -58,8 +58,10 @@ struct options {
     int nargs;
 
     unsigned workers;
-    double load_timeout; /* seconds; 0: never */
-    char *user;          /* USER[:GROUP], which exist; or NULL */
+    unsigned max_requests; /* of a worker; 0: no limit */
+    size_t max_memory;     /* bytes of a worker's Lua heap; 0: no limit */
+    double load_timeout;   /* seconds; 0: never */
+    char *user;            /* USER[:GROUP], which exist; or NULL */
     char *chdir;
 
     size_t max_body; /* bytes; 0: no limit of ours */

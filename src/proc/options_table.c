@@ -11,6 +11,7 @@
 enum {
     TIME_MAX = 365 * 24 * 3600, /* more is a slip; every timer can hold it */
     WORKERS_MAX = 512,          /* the old and the new ones at a reload: 1024 */
+    REQUESTS_MAX = 2000000000,  /* a number that every counter can hold */
     COUNT_MAX = 1000000,        /* as many files a process can usually open */
     PARAMS_MAX = 1 << 30        /* a small multiple of it cannot overflow */
 };
@@ -42,6 +43,24 @@ const struct option_spec options_table[] = {
       .max = WORKERS_MAX,
       .argument = "N|auto",
       .help = "worker processes; auto: one per CPU" },
+    { .name = "max-requests",
+      .kind = KIND_COUNT,
+      .group = GROUP_PROCESSES,
+      .offset = offsetof(struct options, max_requests),
+      .fallback = "0",
+      .note = ": never",
+      .max = REQUESTS_MAX,
+      .argument = "N",
+      .help = "replace a worker after N requests" },
+    { .name = "max-memory",
+      .kind = KIND_SIZE,
+      .group = GROUP_PROCESSES,
+      .offset = offsetof(struct options, max_memory),
+      .fallback = "0",
+      .note = ": never",
+      .max = SIZE_MAX / 2,
+      .argument = "SIZE",
+      .help = "replace a worker whose Lua heap passes SIZE" },
     { .name = "load-timeout",
       .kind = KIND_TIME,
       .reach = REACH_BEFORE_SCRIPT,

@@ -9,6 +9,7 @@
 #include "proc/held.h"
 #include "proc/link.h"
 #include "proc/notify.h"
+#include "proc/reopen.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -17,10 +18,8 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <sysexits.h>
-#include <time.h>
 
-enum { STUCK_LIMITS = 3 }; /* block limits after which a loop is stuck */
-static const double kill_margin = 2; /* s that one told to stop at once has */
+static const double look_seconds = 1; /* between two looks at the workers */
 
 void supervisor_end(struct supervisor *supervisor, int exit_code)
 {
@@ -45,7 +44,7 @@ static void on_child(struct ev_loop *ev, struct ev_signal *watcher, int events)
             if (crew->pid != pid)
                 continue;
             crew_hear(supervisor->ev, &crew->watcher, 0);
-            crew_template_gone(crew);
+            crew_template_gone(crew, status);
             break;
         }
         for (struct list *link = supervisor->workers.next;
@@ -62,15 +61,24 @@ static void on_child(struct ev_loop *ev, struct ev_signal *watcher, int events)
     crews_sweep(supervisor);
 }
 
+/* why: a line, maybe with others below it; "": it was told. */
 void supervisor_stop(struct supervisor *supervisor, const char *why,
                      int exit_code)
 {
-    log_write(exit_code == EX_OK ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, "%s",
-              why);
+    struct slice rest = slice_of(why);
+    struct slice line = slice_take(&rest, strcspn(why, "\n"));
+
+    slice_take(&rest, 1);
+    if (line.len > 0)
+        log_text(exit_code == EX_OK ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, line,
+                 rest);
     supervisor->stopping = true;
     supervisor->exit_code = exit_code;
-    notify_stopping(supervisor->setup->notify, why);
+    notify_stopping(supervisor->setup->notify,
+                    exit_code == EX_OK ? why : "the start failed");
     listen_close(supervisor->setup->listening);
+    crew_conns_drop(supervisor);
+    ev_timer_stop(supervisor->ev, &supervisor->respawn);
     for (struct list *link = supervisor->workers.next;
          link != &supervisor->workers; link = link->next)
         crew_worker_drain(list_entry(link, struct crew_worker, link), "stop");
@@ -86,16 +94,23 @@ void supervisor_stop(struct supervisor *supervisor, const char *why,
 
 static void stop_at_once(struct supervisor *supervisor)
 {
-    log_write(LOG_LEVEL_WARN, "stopping at once");
+    unsigned active = 0;
+
+    if (supervisor->at_once)
+        return;
+    supervisor->at_once = true;
     for (struct list *link = supervisor->workers.next;
          link != &supervisor->workers; link = link->next) {
         struct crew_worker *worker = list_entry(link, struct crew_worker, link);
 
-        link_tell(worker->fd, LINK_STOP, NULL);
+        active += worker->slot->active;
+        post_tell(&worker->post, LINK_STOP, NULL);
         ev_timer_stop(supervisor->ev, &worker->killer);
-        ev_timer_set(&worker->killer, kill_margin, 0);
+        ev_timer_set(&worker->killer, crew_kill_margin, 0);
         ev_timer_start(supervisor->ev, &worker->killer);
     }
+    log_write(LOG_LEVEL_WARN,
+              "stopping at once, about %u requests are broken off", active);
 }
 
 static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
@@ -126,25 +141,48 @@ static void on_reload(struct ev_loop *ev, struct ev_signal *watcher, int events)
     log_write(LOG_LEVEL_NOTICE, "SIGHUP: the script is loaded again");
     notify_reloading(supervisor->setup->notify);
     newest = list_entry(supervisor->crews.prev, struct crew, link);
-    if (newest->state == CREW_LOADING || newest->state == CREW_RISING)
-        supervisor->reload_again = true;
+    if (newest->state == CREW_LOADING ||
+        (newest->state == CREW_RISING && supervisor->current != NULL))
+        supervisor->reload_again = true; /* one that ends, well or badly */
     else
         crew_start(supervisor, NULL, "reload");
 }
 
+/* To the templates, too, for the workers that they will fork. */
+static void pass_log(struct supervisor *supervisor, enum link_log log,
+                     const char *target, int fd)
+{
+    struct link_message message = { .kind = LINK_REOPEN,
+                                    .value = (int32_t)log };
+
+    snprintf(message.text, sizeof(message.text), "%s", target);
+    for (struct list *link = supervisor->crews.next; link != &supervisor->crews;
+         link = link->next) {
+        struct crew *crew = list_entry(link, struct crew, link);
+
+        if (crew->fd != -1)
+            post_send(&crew->post, &message, fd);
+    }
+    for (struct list *link = supervisor->workers.next;
+         link != &supervisor->workers; link = link->next)
+        post_send(&list_entry(link, struct crew_worker, link)->post, &message,
+                  fd);
+}
+
+/* Workers that gave root up could not open the files. */
 static void on_reopen(struct ev_loop *ev, struct ev_signal *watcher, int events)
 {
     struct supervisor *supervisor = watcher->data;
+    const struct service_setup *setup = supervisor->setup;
 
     (void)ev;
     (void)events;
-    if (log_open(supervisor->setup->options->log) == -1)
-        log_write(LOG_LEVEL_ERROR, "cannot reopen the log %s: %s",
-                  supervisor->setup->options->log, strerror(errno));
-    for (struct list *link = supervisor->workers.next;
-         link != &supervisor->workers; link = link->next)
-        link_tell(list_entry(link, struct crew_worker, link)->fd, LINK_REOPEN,
-                  NULL);
+    if (reopen_errors(setup->options->log))
+        pass_log(supervisor, LINK_LOG_ERRORS, setup->options->log, log_fd());
+    if (setup->access_log != NULL &&
+        reopen_access(setup->access_log, setup->options->access_log))
+        pass_log(supervisor, LINK_LOG_ACCESS, setup->options->access_log,
+                 access_log_fd(setup->access_log));
 }
 
 static void on_count(struct ev_loop *ev, struct ev_signal *watcher, int events)
@@ -154,9 +192,13 @@ static void on_count(struct ev_loop *ev, struct ev_signal *watcher, int events)
 
     (void)ev;
     (void)events;
-    if (supervisor->stopping || (more && supervisor->target >= WORKERS_LIMIT) ||
-        (!more && supervisor->target <= 1))
+    if (supervisor->stopping)
         return;
+    if (supervisor->target == (more ? WORKERS_LIMIT : 1)) {
+        log_write(LOG_LEVEL_NOTICE, "SIG%s: there are %u workers already",
+                  sigabbrev_np(watcher->signum), supervisor->target);
+        return;
+    }
     supervisor->target += more ? 1u : -1u;
     log_write(LOG_LEVEL_NOTICE, "SIG%s: %u workers",
               sigabbrev_np(watcher->signum), supervisor->target);
@@ -193,38 +235,16 @@ static void watch_signals(struct supervisor *supervisor)
     held_end();
 }
 
-/* A loop that does not turn: Lua's own watchdog should have ended it. */
 static void on_look(struct ev_loop *ev, struct ev_timer *watcher, int events)
 {
     struct supervisor *supervisor = watcher->data;
-    double limit = supervisor->setup->options->block_limit * STUCK_LIMITS;
-    struct timespec now;
-    uint64_t ms;
 
     (void)ev;
     (void)events;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-    for (struct list *link = supervisor->workers.next;
-         link != &supervisor->workers; link = link->next) {
-        struct crew_worker *worker = list_entry(link, struct crew_worker, link);
-        uint64_t since = worker->slot->busy_since;
-
-        if (limit <= 0 || since == 0 || since > ms || worker->pid <= 0 ||
-            (double)(ms - since) < limit * 1000)
-            continue;
-        log_write(LOG_LEVEL_ERROR,
-                  "worker %u (%d) has not turned its loop for %.0f s: it is "
-                  "killed",
-                  worker->id, (int)worker->pid, (double)(ms - since) / 1000);
-        worker->was_stuck = true;
-        kill(worker->pid, SIGKILL);
-    }
+    crews_look(supervisor, look_seconds);
     notify_watchdog(supervisor->setup->notify);
     crews_find_dead(supervisor);
     crews_sweep(supervisor);
-    if (supervisor->current != NULL && !ev_is_active(&supervisor->respawn))
-        supervisor->delay = 0;
 }
 
 static void on_respawn(struct ev_loop *ev, struct ev_timer *watcher, int events)
@@ -254,6 +274,13 @@ static void open_desk(struct supervisor *supervisor)
     desk_keep_history(&supervisor->desk, true);
 }
 
+static void on_homes(struct ev_loop *ev, struct ev_timer *watcher, int events)
+{
+    (void)ev;
+    (void)events;
+    crew_conns_settle(watcher->data);
+}
+
 int supervisor_run(struct service_setup *setup, struct script *script,
                    supervisor_prepare_fn *prepare, void *arg)
 {
@@ -264,6 +291,7 @@ int supervisor_run(struct service_setup *setup, struct script *script,
 
     list_init(&supervisor.crews);
     list_init(&supervisor.workers);
+    list_init(&supervisor.homeless);
     supervisor.ev = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     if (supervisor.ev == NULL) {
         log_write(LOG_LEVEL_ERROR, "cannot make an event loop: %s",
@@ -272,8 +300,10 @@ int supervisor_run(struct service_setup *setup, struct script *script,
     }
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     ev_timer_init(&supervisor.respawn, on_respawn, 0, 0);
-    ev_timer_init(&supervisor.look, on_look, 1, 1);
-    supervisor.respawn.data = supervisor.look.data = &supervisor;
+    ev_timer_init(&supervisor.look, on_look, look_seconds, look_seconds);
+    ev_timer_init(&supervisor.homes, on_homes, 0, 0);
+    supervisor.respawn.data = supervisor.look.data = supervisor.homes.data =
+        &supervisor;
     ev_timer_start(supervisor.ev, &supervisor.look);
     open_desk(&supervisor);
     watch_signals(&supervisor);

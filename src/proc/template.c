@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "proc/link.h"
 #include "proc/held.h"
+#include "proc/reopen.h"
 #include "proc/worker.h"
 
 #include <errno.h>
@@ -46,20 +47,23 @@ static int be_worker(struct template *template, const struct link_message *what,
         .notify = &nobody,
         .access_log = setup->access_log,
         .who = { .id = what->id,
-                 .count = setup->options->workers,
+                 .count = (unsigned)what->value,
                  .generation = template->generation },
         .place = &place,
         .board = setup->board,
         .slot = &setup->board->slots[what->slot],
     };
     sigset_t none;
+    int status;
 
     close(template->link);
     close(template->signals);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     script_seed_random(template->script);
-    return worker_run(&config);
+    status = worker_run(&config);
+    access_log_close(setup->access_log); /* requests end with the worker, too */
+    return status;
 }
 
 /* Returns the exit code of a worker that has been, or -1 in the template. */
@@ -127,8 +131,21 @@ static int serve(struct template *template)
             status = spawn(template, &message, fd);
             if (status != -1)
                 return status;
+        } else if (got == 1 && message.kind == LINK_REOPEN) {
+            reopen_take(&message, fd, template->setup->access_log);
         }
     }
+}
+
+/* The supervisor has the options of the start, the script's may be others. */
+static void tell_loaded(const struct template *template)
+{
+    const struct options *options = template->setup->options;
+    char limits[64];
+
+    snprintf(limits, sizeof(limits), "%.0f %.0f", options->grace * 1000,
+             options->block_limit * 1000);
+    link_tell(template->link, LINK_LOADED, limits);
 }
 
 int template_run(const struct service_setup *setup, struct script *script,
@@ -156,10 +173,14 @@ int template_run(const struct service_setup *setup, struct script *script,
     sigaddset(&set, SIGCHLD);
     template.signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (template.signals == -1) {
-        link_tell(link, LINK_FAILED, "signalfd failed");
+        const struct link_message message = { .kind = LINK_FAILED,
+                                              .value = EX_OSERR,
+                                              .text = "signalfd failed" };
+
+        link_send(link, &message, -1);
         return EX_OSERR;
     }
-    link_tell(link, LINK_LOADED, NULL);
+    tell_loaded(&template);
     status = serve(&template);
     if (getpid() == self)
         _exit(status); /* what the script has open is its workers' to close */

@@ -24,11 +24,13 @@
 #include "io/accept.h"
 #include "io/conn.h"
 #include "io/loop_ev.h"
+#include "proc/age.h"
 #include "proc/generation.h"
 #include "proc/held.h"
 #include "proc/link.h"
 #include "proc/monitor.h"
 #include "proc/reload.h"
+#include "proc/reopen.h"
 #include "proc/upgrade.h"
 
 #include <errno.h>
@@ -70,6 +72,7 @@ struct worker {
     struct upgrade_config upgrade_config;
     struct ev_io link; /* its fd is -1 without one */
     struct monitor monitor;
+    struct age age;
     int status;     /* to exit with */
     bool was_told;  /* a signal has stopped it */
     bool draining;  /* accepts no more */
@@ -142,19 +145,19 @@ static bool hand_over(void *arg, int fd)
     return link_send(worker->link.fd, &message, fd) == 0;
 }
 
-static void drain(struct worker *worker, const char *reason)
+/* can_hand_over: there may be other workers that serve. */
+static void drain(struct worker *worker, const char *reason, bool can_hand_over)
 {
     worker->draining = true;
     worker->reason = reason;
     tell_stopping(worker);
     worker->config->slot->accepts = false;
-    if (worker->link.fd != -1 && strcmp(reason, "stop") != 0 &&
-        strcmp(reason, "orphan") != 0)
+    if (worker->link.fd != -1 && can_hand_over)
         conns_on_idle(worker->conns, hand_over, worker);
     reload_stop(&worker->reload);
     if (worker->elders != NULL) {
         upgrade_stop(&worker->upgrade);
-        elders_drain(worker->elders, "stop");
+        elders_drain(worker->elders, "stop", false);
     }
     if (worker->acceptors != NULL)
         acceptors_stop(worker->acceptors);
@@ -176,7 +179,7 @@ static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
         log_write(LOG_LEVEL_NOTICE,
                   "SIG%s: stopping, %u requests are under way",
                   sigabbrev_np(watcher->signum), worker->service.active);
-        drain(worker, "stop");
+        drain(worker, "stop", true);
     } else if (!worker->was_told && worker->link.fd != -1) {
         /* It was told over its link as well. */
         log_write(LOG_LEVEL_NOTICE, "SIG%s: %u requests are still under way",
@@ -197,30 +200,22 @@ static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
     worker->was_told = true;
 }
 
-static void reopen_logs(struct worker *worker)
-{
-    const char *log = worker->current->options->log;
-
-    if (log_open(log) == -1)
-        log_write(LOG_LEVEL_ERROR,
-                  "cannot reopen the log %s: %s; the old one stays in use", log,
-                  strerror(errno));
-    log = worker->config->options->access_log; /* the next one's is not used */
-    if (worker->config->access_log != NULL &&
-        access_log_reopen(worker->config->access_log, log) == -1)
-        log_write(LOG_LEVEL_ERROR,
-                  "cannot reopen the access log %s: %s; the old one stays in "
-                  "use",
-                  log, strerror(errno));
-    if (worker->elders != NULL)
-        elders_tell(worker->elders, LINK_REOPEN);
-}
-
+/* A supervisor tells its workers when, and gives them the files; so does who
+ * has taken the place of an elder. */
 static void on_reopen(struct ev_loop *ev, struct ev_signal *watcher, int events)
 {
+    const struct worker *worker = watcher->data;
+    const struct worker_config *config = worker->config;
+
     (void)ev;
     (void)events;
-    reopen_logs(watcher->data);
+    if (worker->link.fd != -1)
+        return;
+    reopen_errors(worker->current->options->log);
+    if (config->access_log != NULL) /* the next one's target is not used */
+        reopen_access(config->access_log, config->options->access_log);
+    elders_pass_logs(worker->elders, worker->current->options->log,
+                     config->options->access_log, config->access_log);
 }
 
 static void on_retry(struct ev_loop *ev, struct ev_timer *watcher, int events)
@@ -285,7 +280,7 @@ static void obey(struct worker *worker, const struct link_message *message,
     switch (message->kind) {
     case LINK_DRAIN:
         if (!worker->draining)
-            drain(worker, known_reason(message->text));
+            drain(worker, known_reason(message->text), message->value != 0);
         break;
     case LINK_STOP:
         worker->stopped = true;
@@ -296,7 +291,10 @@ static void obey(struct worker *worker, const struct link_message *message,
             return;
         break;
     case LINK_REOPEN:
-        reopen_logs(worker);
+        reopen_take(message, fd, worker->config->access_log);
+        return;
+    case LINK_PING:
+        link_tell(worker->link.fd, LINK_PONG, NULL);
         break;
     case LINK_SNAPSHOT:
         monitor_take_snapshot(&worker->monitor);
@@ -322,7 +320,7 @@ static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events)
     ev_io_stop(ev, watcher);
     if (!worker->draining) {
         log_write(LOG_LEVEL_ERROR, "the main process has gone: stopping");
-        drain(worker, "orphan");
+        drain(worker, "orphan", false);
     }
 }
 
@@ -344,9 +342,35 @@ static void watch_link(struct worker *worker, int link)
 static void take_place(struct worker *worker)
 {
     const struct worker_place *place = worker->config->place;
+    const struct link_message message = { .kind = LINK_READY,
+                                          .value = getpid() };
 
     acceptors_share(worker->acceptors, is_over_mean, worker);
-    link_tell(place->link, LINK_READY, NULL);
+    link_send(place->link, &message, -1);
+}
+
+/* --- age ------------------------------------------------------------------ */
+
+/* Has the process done enough?  Then another one takes its place: a supervisor
+ * sees to that; else whoever started it. */
+static void look_at_age(struct worker *worker)
+{
+    const struct worker_place *place = worker->config->place;
+    const char *reason =
+        age_reached(&worker->age, &worker->service, worker->current->script);
+
+    if (reason == NULL || worker->draining)
+        return;
+    if (place != NULL) {
+        link_tell(place->link, LINK_RECYCLE, reason);
+        return;
+    }
+    log_write(LOG_LEVEL_NOTICE,
+              "--%s is reached after %llu requests, with %zu KiB of Lua "
+              "memory: stopping",
+              reason, (unsigned long long)worker->service.serial,
+              script_heap(worker->current->script) / 1024);
+    drain(worker, reason, false);
 }
 
 /* --- what operators see ----------------------------------------------------
@@ -475,6 +499,7 @@ static void apply_options(struct worker *worker, const struct options *before)
     worker->service.tmpdir = options->tmpdir;
     monitor_apply(&worker->monitor, options);
     log_set_level((enum log_level)options->log_level);
+    age_limit(&worker->age, options, worker->config->place != NULL);
     if (options_differ(before, options, "log") && log_open(options->log) == -1)
         log_write(LOG_LEVEL_ERROR, "cannot open the log %s: %s", options->log,
                   strerror(errno));
@@ -509,7 +534,7 @@ static void relieve_elders(struct worker *worker)
     elders_take(worker->elders, take_connection, worker);
     if (!elders_serve(worker->elders))
         return;
-    elders_drain(worker->elders, "upgrade");
+    elders_drain(worker->elders, "upgrade", true);
     log_write(LOG_LEVEL_NOTICE, "upgraded: generation %u serves",
               worker->current->who.generation);
 }
@@ -682,6 +707,7 @@ static void step(struct worker *worker)
     step_upgrade(worker);
     if (worker->current->state != GENERATION_SERVING)
         return;
+    look_at_age(worker);
     while (may_reload(worker) &&
            (next = reload_step(&worker->reload, &worker->current->who)) != NULL)
         take_over(worker, next);
@@ -755,6 +781,7 @@ int worker_run(const struct worker_config *config)
         return EX_OSERR;
     }
     set_limits(options, &limits);
+    age_limit(&worker.age, options, config->place != NULL);
     service_init(&worker.service, &limits, loop_clock(worker.loop),
                  options->tmpdir, fcgi_stream_size());
     reload_init(&worker.reload, worker.loop, worker.loop->ev, &worker.service,
