@@ -37,7 +37,7 @@ struct crew_worker *crew_worker_of_slot(struct supervisor *supervisor,
 
 void crew_worker_kill(struct crew_worker *worker, const char *why)
 {
-    if (worker->pid <= 0 || worker->is_killed)
+    if (worker->pid <= 0 || worker->is_killed || worker->link_has_ended)
         return;
     worker->is_killed = true;
     log_write(LOG_LEVEL_ERROR, "worker %u (%d) %s: it is killed", worker->id,
