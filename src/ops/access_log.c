@@ -64,7 +64,7 @@ static struct access_log *make(const char *target, int fd, const char *format,
             ACCESS_FORMAT_OK ||
         (target != NULL
              ? line_writer_open(&log->writer, target, "access log")
-             : line_writer_adopt(&log->writer, fd, "access log")) == -1) {
+             : line_writer_open_fd(&log->writer, fd, "access log")) == -1) {
         saved = errno;
         access_format_del(log->format);
         free(log);
@@ -83,10 +83,15 @@ struct access_log *access_log_open(const char *target, const char *format,
     return make(target, -1, format, name);
 }
 
-struct access_log *access_log_adopt(int fd, const char *format,
-                                    const char *name)
+struct access_log *access_log_open_fd(int fd, const char *format,
+                                      const char *name)
 {
     return make(NULL, fd, format, name);
+}
+
+int access_log_file(const struct access_log *log)
+{
+    return log->writer.own ? log->writer.fd : -1;
 }
 
 int access_log_reopen(struct access_log *log, const char *target)

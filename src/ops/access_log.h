@@ -35,8 +35,11 @@ struct access_log *access_log_open(const char *target, const char *format,
 
 /* The same for a file that log_open_file has opened, which is the log's if it
  * is not NULL that is returned. */
-struct access_log *access_log_adopt(int fd, const char *format,
-                                    const char *name);
+struct access_log *access_log_open_fd(int fd, const char *format,
+                                      const char *name);
+
+/* The file that it goes to; -1: it was not opened here. */
+int access_log_file(const struct access_log *log);
 
 /* Opens target anew.  Returns 0, or -1 with errno and the old one in use. */
 int access_log_reopen(struct access_log *log, const char *target);

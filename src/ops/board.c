@@ -5,10 +5,13 @@
 #include "ops/board.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 const double board_buckets[BOARD_BUCKETS - 1] = { 0.001, 0.0025, 0.005, 0.01,
                                                   0.025, 0.05,   0.1,   0.25,
@@ -34,23 +37,78 @@ static double calendar(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-struct board *board_new(void)
+/* Version 1.  A change that leaves the size as it is needs another number. */
+static const uint64_t layout = (uint64_t)1 << 48 | sizeof(struct board);
+
+/* Nobody who has the descriptor can take the memory away from the others. */
+static int make_memory(void)
 {
-    struct board *board =
-        mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE,
-             MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    int fd = memfd_create("fcgi-lua board", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd == -1)
+        return -1;
+    if (ftruncate(fd, sizeof(struct board)) == 0 &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* fd -1: memory without a name. */
+static struct board *map(int fd)
+{
+    int flags = MAP_SHARED | MAP_NORESERVE | (fd == -1 ? MAP_ANONYMOUS : 0);
+    void *board =
+        mmap(NULL, sizeof(struct board), PROT_READ | PROT_WRITE, flags, fd, 0);
+
+    return board == MAP_FAILED ? NULL : board;
+}
+
+struct board *board_new(int *fd)
+{
+    struct board *board;
     int error;
 
-    if (board == MAP_FAILED)
-        return NULL;
+    *fd = make_memory();
+    board = map(*fd);
+    if (board == NULL)
+        goto fail;
     error = metrics_init(&board->metrics);
     if (error != 0) {
-        board_del(board);
         errno = error;
-        return NULL;
+        goto fail;
     }
+    board->layout = layout;
     board->started = calendar();
     return board;
+
+fail:
+    error = errno;
+    board_del(board);
+    if (*fd != -1)
+        close(*fd);
+    *fd = -1;
+    errno = error;
+    return NULL;
+}
+
+struct board *board_open(int fd)
+{
+    struct board *board;
+    struct stat st;
+
+    if (fstat(fd, &st) == -1)
+        return NULL;
+    if (st.st_size != (off_t)sizeof(*board)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    board = map(fd);
+    if (board == NULL || board->layout == layout)
+        return board;
+    board_del(board);
+    errno = EINVAL;
+    return NULL;
 }
 
 void board_del(struct board *board)
@@ -64,24 +122,33 @@ static unsigned slots_seen(const struct board *board)
     return atomic_load_explicit(&board->slots_seen, memory_order_relaxed);
 }
 
+struct board_slot *board_take_at(struct board *board, unsigned index,
+                                 unsigned id, unsigned generation)
+{
+    struct board_slot *slot;
+
+    if (index >= BOARD_SLOTS)
+        return NULL;
+    slot = &board->slots[index];
+    if (slot->is_used)
+        return slot;
+    memset(slot, 0, sizeof(*slot)); /* nobody else looks at it yet */
+    board->snapshots[index].number = 0;
+    board->snapshots[index].version = 0; /* its writer may have died in it */
+    slot->id = id;
+    slot->generation = generation;
+    if (index >= slots_seen(board))
+        board->slots_seen = index + 1;
+    slot->is_used = true;
+    return slot;
+}
+
 struct board_slot *board_take(struct board *board, unsigned id,
                               unsigned generation)
 {
-    for (unsigned i = 0; i < BOARD_SLOTS; i++) {
-        struct board_slot *slot = &board->slots[i];
-
-        if (slot->is_used)
-            continue;
-        memset(slot, 0, sizeof(*slot)); /* nobody else looks at it yet */
-        board->snapshots[i].number = 0;
-        board->snapshots[i].version = 0; /* its writer may have died in it */
-        slot->id = id;
-        slot->generation = generation;
-        if (i >= slots_seen(board))
-            board->slots_seen = i + 1;
-        slot->is_used = true;
-        return slot;
-    }
+    for (unsigned i = 0; i < BOARD_SLOTS; i++)
+        if (!board->slots[i].is_used)
+            return board_take_at(board, i, id, generation);
     return NULL;
 }
 

@@ -115,7 +115,8 @@ struct board_snapshot {
 };
 
 struct board {
-    double started; /* seconds since the epoch */
+    uint64_t layout; /* of all that follows: see board_open */
+    double started;  /* seconds since the epoch */
     _Atomic uint32_t generation;
     _Atomic uint32_t slots_seen; /* no slot behind them was ever used */
     _Atomic uint32_t changes;    /* odd while counts go from a slot to `gone` */
@@ -132,13 +133,26 @@ struct board {
     alignas(4096) struct board_snapshot snapshots[BOARD_SLOTS];
 };
 
-/* Maps a new board.  NULL with errno when there is no memory. */
-struct board *board_new(void);
+/* Maps a new board.  *fd is a descriptor of its memory, the caller's, by which
+ * the program that an upgrade brings finds it; -1: the kernel gives none.  NULL
+ * with errno when there is no memory. */
+struct board *board_new(int *fd);
+
+/* Maps the board behind fd, which another program has made; fd stays the
+ * caller's.  NULL with errno, EINVAL if it is none, or of another layout. */
+struct board *board_open(int fd);
+
 void board_del(struct board *board);
 
 /* A free slot, taken for a worker; NULL: all are in use. */
 struct board_slot *board_take(struct board *board, unsigned id,
                               unsigned generation);
+
+/* The slot of that number, also of a worker that has it already; on a board
+ * that the worker does not know it keeps its number from others.  NULL: there
+ * is no such slot. */
+struct board_slot *board_take_at(struct board *board, unsigned index,
+                                 unsigned id, unsigned generation);
 
 /* The worker has ended: what it has counted is kept, the slot is free. */
 void board_release(struct board *board, struct board_slot *slot);

@@ -91,7 +91,7 @@ int line_writer_open(struct line_writer *writer, const char *target,
     return -1;
 }
 
-int line_writer_adopt(struct line_writer *writer, int fd, const char *what)
+int line_writer_open_fd(struct line_writer *writer, int fd, const char *what)
 {
     *writer = (struct line_writer){ .what = what, .fd = -1 };
     writer->data = malloc(LINE_WRITER_MAX);

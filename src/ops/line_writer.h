@@ -39,7 +39,7 @@ int line_writer_open(struct line_writer *writer, const char *target,
 
 /* The same for a file that log_open_file has opened, which is the writer's
  * when 0 is returned. */
-int line_writer_adopt(struct line_writer *writer, int fd, const char *what);
+int line_writer_open_fd(struct line_writer *writer, int fd, const char *what);
 
 /* Opens target anew; returns 0, or -1 with errno and the old one in use. */
 int line_writer_reopen(struct line_writer *writer, const char *target);

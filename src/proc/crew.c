@@ -343,8 +343,21 @@ static _Noreturn void be_template(struct supervisor *supervisor,
     exit(template_run(setup, script, number, link));
 }
 
-/* A child limits its own time, and says what it was at: this is for one that
- * hangs where no Lua runs. */
+/* A child limits its own time, and says what it was at: --load-timeout is for
+ * one that hangs where no Lua runs. */
+void crew_watch(struct crew *crew)
+{
+    struct supervisor *supervisor = crew->supervisor;
+
+    post_init(&crew->post, supervisor->ev, crew->fd);
+    ev_io_init(&crew->watcher, crew_hear, crew->fd, EV_READ);
+    ev_timer_init(&crew->patience, on_load_timeout,
+                  1.5 * supervisor->setup->options->load_timeout + 1, 0);
+    crew->watcher.data = crew->patience.data = crew;
+    if (crew->fd != -1)
+        ev_io_start(supervisor->ev, &crew->watcher);
+}
+
 static void init_crew(struct crew *crew, struct supervisor *supervisor,
                       pid_t pid, int link, const char *old_reason)
 {
@@ -360,12 +373,7 @@ static void init_crew(struct crew *crew, struct supervisor *supervisor,
     crew->block_limit = options->block_limit;
     list_init(&crew->link);
     list_append(&supervisor->crews, &crew->link);
-    post_init(&crew->post, supervisor->ev, link);
-    ev_io_init(&crew->watcher, crew_hear, link, EV_READ);
-    ev_timer_init(&crew->patience, on_load_timeout,
-                  1.5 * options->load_timeout + 1, 0);
-    crew->watcher.data = crew->patience.data = crew;
-    ev_io_start(supervisor->ev, &crew->watcher);
+    crew_watch(crew);
     if (options->load_timeout > 0)
         ev_timer_start(supervisor->ev, &crew->patience);
 }

@@ -13,6 +13,7 @@
 #include "proc/desk.h"
 #include "proc/post.h"
 #include "proc/supervisor.h"
+#include "proc/upgrade.h"
 
 #include <ev.h>
 
@@ -85,6 +86,9 @@ struct supervisor {
     int exit_code;
     struct ev_signal signals[SUPERVISOR_SIGNALS];
     struct ev_signal child;
+    struct upgrade upgrade;
+    struct upgrade_config upgrade_config;
+    struct ev_prepare upgrade_step;
     struct ev_timer respawn, look;
     struct list homeless; /* connections that nobody can take yet */
     struct ev_timer homes;
@@ -97,6 +101,9 @@ struct supervisor {
  * false when that must be tried again later. */
 bool crew_worker_start(struct crew *crew, unsigned id,
                        struct crew_worker *replaces);
+
+/* Hears what the worker says. */
+void crew_worker_watch(struct crew_worker *worker);
 
 /* Tells a worker to end once it has nothing to do, for a reason of on_exit. */
 void crew_worker_drain(struct crew_worker *worker, const char *reason);
@@ -157,6 +164,9 @@ void crews_look(struct supervisor *supervisor, double seconds);
 bool crew_start(struct supervisor *supervisor, struct script *script,
                 const char *old_reason);
 
+/* Hears what its template says. */
+void crew_watch(struct crew *crew);
+
 /* Ends a generation that never came to serve. */
 void crew_abandon(struct crew *crew);
 
@@ -169,6 +179,17 @@ void crew_hear(struct ev_loop *ev, struct ev_io *watcher, int events);
 /* Lets go of templates that have no workers left to tell of, and of
  * generations that have neither.  May free crews. */
 void crews_sweep(struct supervisor *supervisor);
+
+/* --- crew_upgrade.c --- */
+
+/* Prepares for upgrades. */
+void crews_open_upgrade(struct supervisor *supervisor);
+void crews_close_upgrade(struct supervisor *supervisor);
+
+/* Takes over the generations and workers of another program.  Returns false
+ * when there is no memory. */
+bool crews_inherit(struct supervisor *supervisor,
+                   const struct upgrade_state *left);
 
 /* --- supervisor.c --- */
 

@@ -70,6 +70,23 @@ void crew_worker_drain(struct crew_worker *worker, const char *reason)
     ev_timer_start(supervisor->ev, &worker->killer);
 }
 
+static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events);
+
+/* One that drains may take as long as it could have before. */
+void crew_worker_watch(struct crew_worker *worker)
+{
+    struct supervisor *supervisor = worker->supervisor;
+
+    post_init(&worker->post, supervisor->ev, worker->fd);
+    ev_io_init(&worker->watcher, on_link, worker->fd, EV_READ);
+    ev_timer_init(&worker->killer, on_kill,
+                  worker->crew->grace + crew_kill_margin, 0);
+    worker->watcher.data = worker->killer.data = worker;
+    ev_io_start(supervisor->ev, &worker->watcher);
+    if (worker->state == WORKER_DRAINING)
+        ev_timer_start(supervisor->ev, &worker->killer);
+}
+
 static void forget_worker(struct crew_worker *worker)
 {
     struct supervisor *supervisor = worker->supervisor;
@@ -145,8 +162,6 @@ static bool give_up(struct supervisor *supervisor, int status)
                         EX_SOFTWARE);
     return supervisor->stopping;
 }
-
-static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events);
 
 /* What it had said is heard first: it may have been ready, and connections
  * come over the link. */
@@ -304,11 +319,7 @@ static void init_worker(struct crew_worker *worker, struct crew *crew,
     worker->started = ev_now(supervisor->ev);
     list_init(&worker->link);
     list_append(&supervisor->workers, &worker->link);
-    post_init(&worker->post, supervisor->ev, link);
-    ev_io_init(&worker->watcher, on_link, link, EV_READ);
-    ev_timer_init(&worker->killer, on_kill, 0, 0);
-    worker->watcher.data = worker->killer.data = worker;
-    ev_io_start(supervisor->ev, &worker->watcher);
+    crew_worker_watch(worker);
 }
 
 bool crew_worker_start(struct crew *crew, unsigned id,

@@ -22,7 +22,7 @@ struct elder {
     struct list link;
     struct elders *elders;
     pid_t pid;
-    unsigned generation;
+    unsigned generation, slot;
     enum elder_state state;
     int fd;   /* the link to it */
     int life; /* readable when it has ended; or -1 */
@@ -79,17 +79,25 @@ static void elder_del(struct elder *elder)
     free(elder);
 }
 
+static enum elder_state state_of(const struct upgrade_process *process)
+{
+    return process->state < ELDER_ENDED ? (enum elder_state)process->state
+                                        : ELDER_ENDED;
+}
+
 bool elders_inherit(struct elders *elders, const struct upgrade_state *state)
 {
     for (size_t i = 0; i < state->count; i++) {
         const struct upgrade_process *process = &state->processes[i];
+        struct elder *elder;
 
-        if (process->role == UPGRADE_ELDER &&
-            elder_new(elders, process->pid, process->fd, process->generation,
-                      process->state < ELDER_ENDED
-                          ? (enum elder_state)process->state
-                          : ELDER_ENDED) == NULL)
+        if (process->role != UPGRADE_ELDER)
+            continue;
+        elder = elder_new(elders, process->pid, process->fd,
+                          process->generation, state_of(process));
+        if (elder == NULL)
             return false;
+        elder->slot = process->slot;
     }
     return true;
 }
@@ -103,6 +111,7 @@ bool elders_describe(const struct elders *elders, struct upgrade_state *state)
             .role = UPGRADE_ELDER,
             .pid = elder->pid,
             .fd = elder->fd,
+            .slot = elder->slot,
             .generation = elder->generation,
             .state = elder->state,
         };
@@ -153,6 +162,22 @@ static bool hear(struct elder *elder)
     return got != 0;
 }
 
+/* What it has counted is kept. */
+static void leave_board(const struct elder *elder, int status)
+{
+    struct board *board = elder->elders->board;
+    enum board_end end = BOARD_END_UPGRADE;
+
+    if (board == NULL || elder->slot >= BOARD_SLOTS)
+        return;
+    board_release(board, &board->slots[elder->slot]);
+    if (status != -1 && WIFSIGNALED(status))
+        end = BOARD_END_KILLED;
+    else if (status != -1 && WEXITSTATUS(status) != 0)
+        end = BOARD_END_FAILED;
+    board->ends[end]++;
+}
+
 /* It has ended, or is about to.  Its last words may have to wait. */
 static void elder_ended(struct elder *elder)
 {
@@ -165,6 +190,7 @@ static void elder_ended(struct elder *elder)
     log_end(elder, pid == elder->pid ? status : -1);
     elder->state = ELDER_ENDED;
     unwatch(elder);
+    leave_board(elder, pid == elder->pid ? status : -1);
     if (elder->elders->take == NULL)
         return;
     hear(elder);
@@ -267,7 +293,7 @@ void elders_tell(struct elders *elders, enum link_kind kind)
 {
     for (struct list *link = elders->list.next; link != &elders->list;
          link = link->next)
-        link_tell(elder_of(link)->fd, kind, NULL);
+        link_try(elder_of(link)->fd, kind);
 }
 
 static void pass_log(struct elders *elders, enum link_log log,
@@ -322,7 +348,8 @@ static void wait_for_parent(int pipe)
     close(pipe);
 }
 
-pid_t elders_fork(struct elders *elders, unsigned generation, int *link)
+pid_t elders_fork(struct elders *elders, unsigned generation, unsigned slot,
+                  int *link)
 {
     int links[2] = { -1, -1 }, pipes[2] = { -1, -1 }, saved;
     struct elder *elder = NULL;
@@ -346,6 +373,7 @@ pid_t elders_fork(struct elders *elders, unsigned generation, int *link)
     close(links[1]);
     close(pipes[0]);
     elder->pid = pid;
+    elder->slot = slot;
     elders->fork_pipe = pipes[1];
     if (elders->ev != NULL)
         watch(elder);

@@ -17,6 +17,7 @@
 
 #include "base/list.h"
 #include "ops/access_log.h"
+#include "ops/board.h"
 #include "proc/link.h"
 #include "proc/upgrade_state.h"
 
@@ -29,7 +30,8 @@ struct elders {
     struct ev_loop *ev;              /* NULL: nobody watches */
     void (*take)(void *arg, int fd); /* NULL: what they say has to wait */
     void *arg;
-    int fork_pipe; /* keeps a new one waiting; or -1 */
+    struct board *board; /* where they have their slots; or NULL */
+    int fork_pipe;       /* keeps a new one waiting; or -1 */
 };
 
 void elders_init(struct elders *elders);
@@ -53,7 +55,7 @@ void elders_take(struct elders *elders, void (*take)(void *arg, int fd),
  * connections. */
 void elders_drain(struct elders *elders, const char *reason, bool hand_over);
 
-/* Tells all of them. */
+/* Tells all of them, without waiting: LINK_STOP, REOPEN or SNAPSHOT. */
 void elders_tell(struct elders *elders, enum link_kind kind);
 
 /* Gives them the logs that were opened anew, with those names; access_log may
@@ -72,7 +74,8 @@ bool elders_are_gone(const struct elders *elders);
  * has taken over: what is a copy of the parent's is told no more of them.  In
  * the parent its process id, or -1 with errno; execve is to follow at once, and
  * elders_take_back if that fails. */
-pid_t elders_fork(struct elders *elders, unsigned generation, int *link);
+pid_t elders_fork(struct elders *elders, unsigned generation, unsigned slot,
+                  int *link);
 void elders_take_back(struct elders *elders);
 
 /* Forgets them all. */

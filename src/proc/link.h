@@ -4,6 +4,11 @@
  * The kernel keeps the bounds of messages (SOCK_SEQPACKET), and the end of a
  * process is the end of its link: nobody needs a signal to hear of it.
  *
+ * After an upgrade the two ends may be different programs: who changes what a
+ * message means, or the order of the kinds, changes UPGRADE_VERSION
+ * (upgrade_state.h).  New kinds come last; others are not understood and
+ * ignored.
+ *
  * SPDX-License-Identifier: MIT
  */
 #ifndef PROC_LINK_H

@@ -49,6 +49,7 @@ struct program {
     struct notify notify;
     struct access_log *access_log;
     struct board *board;
+    int board_fd;
     bool is_spawned; /* fd 0 is the listening socket */
     int pid_file;    /* -1: none */
     const char *pid_path;
@@ -138,7 +139,7 @@ static int open_access_log(struct program *program)
     fd = inherited(program->left.access_log);
     if (fd != -1)
         program->access_log =
-            access_log_adopt(fd, options->access_format, name);
+            access_log_open_fd(fd, options->access_format, name);
     if (program->access_log != NULL)
         return EX_OK;
     return fail(EX_CANTCREAT, "cannot open the access log %s: %s",
@@ -168,7 +169,13 @@ static void print_version(void)
 /* The script may count on it as soon as it is loaded. */
 static int open_board(struct program *program)
 {
-    program->board = board_new();
+    program->board_fd = program->left.board;
+    if (program->board_fd != -1)
+        program->board = board_open(program->board_fd);
+    if (program->board != NULL)
+        program->elders.board = program->board;
+    else
+        program->board = board_new(&program->board_fd);
     if (program->board == NULL)
         return fail(EX_OSERR, "cannot map memory for the counters: %s",
                     strerror(errno));
@@ -344,8 +351,9 @@ static bool describe(void *arg, struct upgrade_state *state)
     state->pid_file = program->pid_file;
     state->pid_path = (char *)(size_t)(const void *)program->pid_path;
     state->log = log_fd();
+    state->board = program->board_fd;
     if (program->access_log != NULL)
-        state->access_log = access_log_fd(program->access_log);
+        state->access_log = access_log_file(program->access_log);
     state->listening = program->listening;
     return options_each(&program->options, keep_setting, &state->settings);
 }
@@ -400,6 +408,29 @@ static int read_left(struct program *program)
     held_begin();
     held_unblock();
     return inherit(program);
+}
+
+/* Its generations load the script, with what they find in it. */
+static bool is_supervisor_again(const struct program *program)
+{
+    return program->is_heir && program->left.workers > 0;
+}
+
+/* What the script said that the first program has loaded. */
+static int apply_settings(struct program *program)
+{
+    const struct string_list *settings = &program->left.settings;
+
+    for (size_t i = 0; i < settings->count; i++) {
+        char *name = settings->items[i], *equals = strchr(name, '=');
+        struct option_error error;
+
+        *equals = '\0';
+        if (options_set(&program->options, name, equals + 1, OPTION_SCRIPT,
+                        &error) != OPTIONS_OK)
+            log_write(LOG_LEVEL_WARN, "%s", error.message);
+    }
+    return EX_OK;
 }
 
 /* The old value holds, as at a reload. */
@@ -478,7 +509,12 @@ static int supervise(struct program *program)
                                    .peers = &program->peers,
                                    .notify = &program->notify,
                                    .access_log = program->access_log,
-                                   .board = program->board };
+                                   .board = program->board,
+                                   .origin = &program->origin,
+                                   .describe = describe,
+                                   .describe_arg = program,
+                                   .left = program->is_heir ? &program->left
+                                                            : NULL };
     struct script *script = program->script;
     int status = supervisor_run(&setup, script, prepare_template, program);
     program->script = NULL; /* its finalizers are its processes' to run */
@@ -503,7 +539,7 @@ static int serve_alone(struct program *program)
         .argc = program->argc,
         .argv = program->argv,
         .board = program->board,
-        .slot = board_take(program->board, 1, 1),
+        .slot = board_take(program->board, 1, program->left.generation + 1),
         .origin = &program->origin,
         .describe = describe,
         .describe_arg = program,
@@ -578,7 +614,8 @@ static int run(struct program *program)
     if (status == EX_OK)
         status = open_board(program);
     if (status == EX_OK)
-        status = load(program);
+        status = is_supervisor_again(program) ? apply_settings(program)
+                                              : load(program);
     if (status == EX_OK)
         status = open_log(program); /* the script may have named another */
     if (status != EX_OK)
@@ -604,7 +641,9 @@ static void ignore(int signo)
 int main(int argc, char **argv)
 {
     /* A supervisor never frees its script. */
-    static struct program program = { .pid_file = -1, .notify = NOTIFY_NOBODY };
+    static struct program program = { .pid_file = -1,
+                                      .board_fd = -1,
+                                      .notify = NOTIFY_NOBODY };
     int status;
 
     program.argc = argc;

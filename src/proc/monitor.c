@@ -129,6 +129,8 @@ static void ask(void *arg)
     monitor_take_snapshot(monitor);
     if (monitor->link != -1)
         link_try(monitor->link, LINK_WANT_SNAPSHOTS);
+    if (monitor->elders != NULL)
+        elders_tell(monitor->elders, LINK_SNAPSHOT);
 }
 
 /* --- the slot ------------------------------------------------------------- */
@@ -205,6 +207,7 @@ void monitor_open(struct monitor *monitor, const struct monitor_config *config)
         .board = config->board,
         .slot = config->slot,
         .link = config->link,
+        .elders = config->elders,
         .each_script = config->each_script,
         .conns = config->conns,
         .arg = config->arg,
@@ -233,6 +236,14 @@ void monitor_begin(struct monitor *monitor)
     slot->accepts = true;
     if (monitor->link == -1)
         monitor->board->generation = slot->generation;
+}
+
+void monitor_forked(struct monitor *monitor, int link)
+{
+    monitor->link = link;
+    monitor->elders = NULL;
+    monitor->slot->pid = (uint32_t)getpid();
+    desk_keep_history(&monitor->desk, false);
 }
 
 void monitor_apply(struct monitor *monitor, const struct options *options)

@@ -13,6 +13,7 @@
 #include "io/loop_ev.h"
 #include "ops/counts.h"
 #include "proc/desk.h"
+#include "proc/elders.h"
 #include "proc/options.h"
 #include "script/script.h"
 
@@ -24,7 +25,8 @@ struct monitor {
     struct service *service;
     struct board *board;
     struct board_slot *slot;
-    int link;                  /* to the supervisor; -1: there is none */
+    int link; /* to the supervisor, or to what was this; -1: there is none */
+    struct elders *elders;     /* or NULL */
     const char *status, *ping; /* paths, or NULL */
     bool counts_requests;
     /* Calls fn for the scripts that may have requests. */
@@ -46,6 +48,7 @@ struct monitor_config {
     const struct listen_set *listening;
     const struct options *options;
     int link;
+    struct elders *elders;
     void (*each_script)(void *arg,
                         void (*fn)(void *to, const struct script *script),
                         void *to);
@@ -57,6 +60,9 @@ void monitor_open(struct monitor *monitor, const struct monitor_config *config);
 
 /* The worker serves from now on. */
 void monitor_begin(struct monitor *monitor);
+
+/* The worker is an elder from now on, see elders.h. */
+void monitor_forked(struct monitor *monitor, int link);
 
 /* These options hold from now on. */
 void monitor_apply(struct monitor *monitor, const struct options *options);

@@ -37,6 +37,7 @@ static void on_child(struct ev_loop *ev, struct ev_signal *watcher, int events)
     (void)ev;
     (void)events;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        upgrade_child_gone(&supervisor->upgrade, pid);
         for (struct list *link = supervisor->crews.next;
              link != &supervisor->crews; link = link->next) {
             struct crew *crew = list_entry(link, struct crew, link);
@@ -73,6 +74,7 @@ void supervisor_stop(struct supervisor *supervisor, const char *why,
         log_text(exit_code == EX_OK ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR, line,
                  rest);
     supervisor->stopping = true;
+    upgrade_stop(&supervisor->upgrade);
     supervisor->exit_code = exit_code;
     notify_stopping(supervisor->setup->notify,
                     exit_code == EX_OK ? why : "the start failed");
@@ -205,13 +207,15 @@ static void on_count(struct ev_loop *ev, struct ev_signal *watcher, int events)
     crew_fill(supervisor);
 }
 
-static void on_unused(struct ev_loop *ev, struct ev_signal *watcher, int events)
+static void on_upgrade(struct ev_loop *ev, struct ev_signal *watcher,
+                       int events)
 {
+    struct supervisor *supervisor = watcher->data;
+
     (void)ev;
     (void)events;
-    log_write(LOG_LEVEL_WARN,
-              "SIG%s does nothing in this version: restart instead",
-              sigabbrev_np(watcher->signum));
+    if (!supervisor->stopping)
+        upgrade_ask(&supervisor->upgrade);
 }
 
 static void watch_signals(struct supervisor *supervisor)
@@ -221,7 +225,7 @@ static void watch_signals(struct supervisor *supervisor)
         void (*fn)(struct ev_loop *ev, struct ev_signal *watcher, int events);
     } table[SUPERVISOR_SIGNALS] = {
         { SIGTERM, on_stop },  { SIGINT, on_stop },    { SIGQUIT, on_stop },
-        { SIGHUP, on_reload }, { SIGUSR1, on_reopen }, { SIGUSR2, on_unused },
+        { SIGHUP, on_reload }, { SIGUSR1, on_reopen }, { SIGUSR2, on_upgrade },
         { SIGTTIN, on_count }, { SIGTTOU, on_count },
     };
     for (int i = 0; i < SUPERVISOR_SIGNALS; i++) {
@@ -306,11 +310,17 @@ int supervisor_run(struct service_setup *setup, struct script *script,
         &supervisor;
     ev_timer_start(supervisor.ev, &supervisor.look);
     open_desk(&supervisor);
+    crews_open_upgrade(&supervisor);
+    if (setup->left != NULL && !crews_inherit(&supervisor, setup->left))
+        log_write(LOG_LEVEL_ERROR, "out of memory: some workers end");
     watch_signals(&supervisor);
     listen_log(setup->listening);
-    crew_start(&supervisor, script, "stop");
+    crew_start(&supervisor, script, setup->left != NULL ? "upgrade" : "stop");
+    if (setup->left != NULL) /* who has ended meanwhile */
+        ev_feed_event(supervisor.ev, &supervisor.child, EV_SIGNAL);
     if (!supervisor.ended)
         ev_run(supervisor.ev, 0);
+    crews_close_upgrade(&supervisor);
     desk_close(&supervisor.desk);
     ev_loop_destroy(supervisor.ev);
     log_write(LOG_LEVEL_NOTICE, "stopped");

@@ -21,6 +21,7 @@
 #include "ops/board.h"
 #include "proc/notify.h"
 #include "proc/options.h"
+#include "proc/origin.h"
 #include "script/script.h"
 
 /* What all processes of a service have in common. */
@@ -31,6 +32,13 @@ struct service_setup {
     struct notify *notify;         /* the supervisor's */
     struct access_log *access_log; /* or NULL */
     struct board *board;
+    /* For upgrades, see upgrade.h: how the program was started, what every kind
+     * of process leaves, and what another program has left to this one, or
+     * NULL. */
+    const struct origin *origin;
+    bool (*describe)(void *arg, struct upgrade_state *state);
+    void *describe_arg;
+    const struct upgrade_state *left;
 };
 
 /* Serves the link until it ends; in a worker that it forks, serves as that.

@@ -330,8 +330,12 @@ bool upgrade_step(struct upgrade *upgrade, bool may_go)
         upgrade->is_asked = false;
         begin_check(upgrade);
     }
-    if (upgrade->phase == UPGRADE_ARMED)
+    if (upgrade->phase == UPGRADE_ARMED && may_go)
         return true;
+    if (upgrade->phase == UPGRADE_ARMED) { /* something has come between */
+        disarm(upgrade);
+        upgrade->phase = UPGRADE_CHECKED;
+    }
     if (upgrade->phase == UPGRADE_CHECKED && may_go) {
         held_block();
         upgrade->phase = UPGRADE_ARMED;

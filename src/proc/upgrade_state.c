@@ -160,8 +160,8 @@ static void put_process(struct text *text,
         put_text(text, process->reason);
         break;
     case UPGRADE_ELDER:
-        put(text, " elder=%ld,%d,%u,%u", (long)process->pid, process->fd,
-            process->generation, process->state);
+        put(text, " elder=%ld,%d,%u,%u,%u", (long)process->pid, process->fd,
+            process->slot, process->generation, process->state);
         break;
     }
 }
@@ -420,11 +420,12 @@ static bool read_elder(struct reader *reader)
     const struct parts *parts = &reader->parts;
     struct upgrade_process process = { .role = UPGRADE_ELDER };
 
-    return parts->count == 4 &&
+    return parts->count == 5 &&
            read_pid(parts->items[0], false, &process.pid) &&
            read_fd(parts->items[1], &process.fd) &&
-           read_number(parts->items[2], UINT_MAX, &process.generation) &&
-           read_number(parts->items[3], UINT_MAX, &process.state) &&
+           read_number(parts->items[2], INT_MAX, &process.slot) &&
+           read_number(parts->items[3], UINT_MAX, &process.generation) &&
+           read_number(parts->items[4], UINT_MAX, &process.state) &&
            add(reader, &process);
 }
 

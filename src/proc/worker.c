@@ -406,6 +406,7 @@ static void open_monitor(struct worker *worker)
         .listening = config->listening,
         .options = config->options,
         .link = config->place != NULL ? config->place->link : -1,
+        .elders = config->elders,
         .each_script = each_script,
         .conns = count_conns,
         .arg = worker,
@@ -639,6 +640,7 @@ static void become_elder(struct worker *worker, int link)
     upgrade_stop(&worker->upgrade); /* lets signals come */
     worker->elders = NULL;
     watch_link(worker, link);
+    monitor_forked(&worker->monitor, link);
     for (struct list *at = worker->retired.next; at != &worker->retired;
          at = at->next) {
         struct generation *retired = list_entry(at, struct generation, link);
@@ -659,8 +661,10 @@ static void become_another(struct worker *worker)
     pid_t elder = 0;
 
     if (worker->acceptors != NULL) { /* else nothing is */
-        elder =
-            elders_fork(worker->elders, worker->current->who.generation, &link);
+        elder = elders_fork(
+            worker->elders, worker->current->who.generation,
+            (unsigned)(worker->config->slot - worker->config->board->slots),
+            &link);
         if (elder == 0) {
             become_elder(worker, link);
             return;

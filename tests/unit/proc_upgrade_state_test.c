@@ -38,7 +38,7 @@ static struct upgrade_state full_state(void)
         { UPGRADE_TEMPLATE, 0, -1, 0, 0, 1, 3, 0, "" },
         { UPGRADE_WORKER, 4713, 13, 1, 0, 2, 1, 0, "" },
         { UPGRADE_WORKER, 0, 14, 1023, 511, 1, 0, 1, "max-requests" },
-        { UPGRADE_ELDER, 4714, 15, 0, 0, 1, 1, 0, "" },
+        { UPGRADE_ELDER, 4714, 15, 0, 5, 1, 1, 0, "" },
     };
 
     sockets[0].name = text("[::1]:9000");
@@ -177,7 +177,7 @@ static void what_is_wrong_is_refused(void **state)
           "it has no spawned" },
         { LEAST, "it has no listen" },
         { LEAST SOCKET " folder=3", "it names the descriptor 3 twice" },
-        { LEAST SOCKET " elder=1,9,1,0 worker=1,9,1,0,1,0,0,",
+        { LEAST SOCKET " elder=1,9,0,1,0 worker=1,9,1,0,1,0,0,",
           "it names the descriptor 9 twice" },
         { LEAST SOCKET " pid=7", "pid is malformed, or there twice" },
         { LEAST SOCKET " ", " is malformed, or there twice" },
@@ -218,8 +218,8 @@ static void what_is_wrong_is_refused(void **state)
         { "1 worker=1,9,1,0,1,0,0,0123456789abcdef",
           "worker is malformed, or there twice" },
         { "1 worker=1,9,1,0,1,0,0,x,y", "worker is malformed, or there twice" },
-        { "1 elder=0,9,1,0", "elder is malformed, or there twice" },
-        { "1 elder=1,-,1,0", "elder is malformed, or there twice" },
+        { "1 elder=0,9,0,1,0", "elder is malformed, or there twice" },
+        { "1 elder=1,-,0,1,0", "elder is malformed, or there twice" },
     };
 
     (void)state;

@@ -77,6 +77,7 @@ static void run_worker(double grace, bool is_spawned)
     struct script_config config = { .path = script_path };
     struct peers peers = { 0 };
     struct notify notify = NOTIFY_NOBODY;
+    int board_fd;
     struct worker_config worker_config = {
         .options = &options,
         .listening = &set,
@@ -86,7 +87,7 @@ static void run_worker(double grace, bool is_spawned)
         .who = { .id = 1, .count = 1, .generation = 1 },
         .argc = 4,
         .argv = argv,
-        .board = board_new(),
+        .board = board_new(&board_fd),
     };
     char text[SCRIPT_ERROR_MAX];
 
