@@ -58,7 +58,7 @@ static struct access_log *make(const char *target, int fd, const char *format,
     if (log == NULL)
         return NULL;
     log->name = name;
-    log->to_stdout = strcmp(target, "-") == 0;
+    log->to_stdout = target != NULL && strcmp(target, "-") == 0;
     errno = ENOMEM;
     if (access_format_new(format, &log->format, error, sizeof(error)) !=
             ACCESS_FORMAT_OK ||

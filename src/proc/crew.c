@@ -146,7 +146,9 @@ static bool is_alone(const struct crew *crew)
 static void load_failed(struct crew *crew, int exit_code, const char *why)
 {
     struct supervisor *supervisor = crew->supervisor;
-    char front[64] = "the reload failed: ", line[LINK_TEXT_MAX + 64];
+    const char *what =
+        strcmp(crew->old_reason, "upgrade") == 0 ? "upgrade" : "reload";
+    char front[64], line[LINK_TEXT_MAX + 64];
     size_t len = strcspn(why, "\n");
 
     if (!supervisor->was_ready && is_alone(crew)) {
@@ -154,16 +156,18 @@ static void load_failed(struct crew *crew, int exit_code, const char *why)
         supervisor_stop(supervisor, why, exit_code);
         return;
     }
+    snprintf(front, sizeof(front), "the %s failed: ", what);
     if (supervisor->current != NULL)
         snprintf(front, sizeof(front),
-                 "the reload failed, generation %u goes on: ",
+                 "the %s failed, generation %u goes on: ", what,
                  supervisor->current->number);
     snprintf(line, sizeof(line), "%s%.*s", front,
              (int)(len > 0 ? len : strlen("see above")),
              len > 0 ? why : "see above");
     log_text(LOG_LEVEL_ERROR, slice_of(line),
              slice_of(why[len] == '\n' ? why + len + 1 : ""));
-    notify_ready(supervisor->setup->notify, "the reload failed");
+    snprintf(front, sizeof(front), "the %s failed", what);
+    notify_ready(supervisor->setup->notify, front);
     supervisor->setup->board->failed_reloads++;
     crew_abandon(crew);
     if (supervisor->current == NULL || supervisor->current->fd == -1)

@@ -102,6 +102,15 @@ bool elders_inherit(struct elders *elders, const struct upgrade_state *state)
     return true;
 }
 
+void elders_use_board(struct elders *elders, struct board *board,
+                      bool is_theirs)
+{
+    elders->board = board;
+    for (struct list *link = elders->list.next;
+         link != &elders->list && !is_theirs; link = link->next)
+        elder_of(link)->slot = BOARD_SLOTS;
+}
+
 bool elders_describe(const struct elders *elders, struct upgrade_state *state)
 {
     for (struct list *link = elders->list.next; link != &elders->list;
@@ -168,7 +177,8 @@ static void leave_board(const struct elder *elder, int status)
     struct board *board = elder->elders->board;
     enum board_end end = BOARD_END_UPGRADE;
 
-    if (board == NULL || elder->slot >= BOARD_SLOTS)
+    if (board == NULL || elder->slot >= BOARD_SLOTS ||
+        !board->slots[elder->slot].is_used)
         return;
     board_release(board, &board->slots[elder->slot]);
     if (status != -1 && WIFSIGNALED(status))

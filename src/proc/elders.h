@@ -39,6 +39,11 @@ void elders_init(struct elders *elders);
 /* Adds those of a state.  Returns false when there is no memory. */
 bool elders_inherit(struct elders *elders, const struct upgrade_state *state);
 
+/* The main process keeps the board.  is_theirs: they have their slots on it,
+ * too, which are free when they have ended. */
+void elders_use_board(struct elders *elders, struct board *board,
+                      bool is_theirs);
+
 /* Adds them to one.  Returns what elders_inherit does. */
 bool elders_describe(const struct elders *elders, struct upgrade_state *state);
 

@@ -172,13 +172,13 @@ static int open_board(struct program *program)
     program->board_fd = program->left.board;
     if (program->board_fd != -1)
         program->board = board_open(program->board_fd);
-    if (program->board != NULL)
-        program->elders.board = program->board;
-    else
+    if (program->board == NULL)
         program->board = board_new(&program->board_fd);
     if (program->board == NULL)
         return fail(EX_OSERR, "cannot map memory for the counters: %s",
                     strerror(errno));
+    elders_use_board(&program->elders, program->board,
+                     program->board_fd == program->left.board);
     metrics_share(&program->board->metrics);
     return EX_OK;
 }
@@ -548,10 +548,15 @@ static int serve_alone(struct program *program)
     char message[LOAD_MESSAGE_MAX];
     int status = start_script(program, message);
 
-    if (status != EX_OK)
-        return fail(status, "%s", message);
-    program->script = NULL; /* the worker's */
-    return worker_run(&config);
+    if (status == EX_OK) {
+        program->script = NULL; /* the worker's */
+        status = worker_run(&config);
+    } else {
+        fail(status, "%s", message);
+    }
+    if (elders_serve(&program->elders)) /* and this process never did */
+        board_release(program->board, config.slot);
+    return status;
 }
 
 static int serve(struct program *program)

@@ -657,14 +657,17 @@ static void become_elder(struct worker *worker, int link)
 /* What is under way goes on in an elder. */
 static void become_another(struct worker *worker)
 {
+    struct board *board = worker->config->board;
+    struct board_slot *slot = worker->config->slot;
+    unsigned index = (unsigned)(slot - board->slots);
     int link;
     pid_t elder = 0;
 
-    if (worker->acceptors != NULL) { /* else nothing is */
-        elder = elders_fork(
-            worker->elders, worker->current->who.generation,
-            (unsigned)(worker->config->slot - worker->config->board->slots),
-            &link);
+    if (worker->acceptors == NULL) { /* nothing is */
+        board_release(board, slot);
+    } else {
+        elder = elders_fork(worker->elders, worker->current->who.generation,
+                            index, &link);
         if (elder == 0) {
             become_elder(worker, link);
             return;
@@ -677,6 +680,8 @@ static void become_another(struct worker *worker)
     upgrade_go(&worker->upgrade);
     if (elder != 0)
         elders_take_back(worker->elders);
+    else
+        board_take_at(board, index, 1, worker->current->who.generation);
 }
 
 /* A reload that is under way comes first; one that is asked for later is part
@@ -708,13 +713,12 @@ static void step(struct worker *worker)
         worker->config->board->failed_reloads += worker->reload.failures;
         worker->reload.failures = 0;
     }
-    step_upgrade(worker);
-    if (worker->current->state != GENERATION_SERVING)
-        return;
-    look_at_age(worker);
-    while (may_reload(worker) &&
+    if (worker->current->state == GENERATION_SERVING)
+        look_at_age(worker);
+    while (worker->current->state == GENERATION_SERVING && may_reload(worker) &&
            (next = reload_step(&worker->reload, &worker->current->who)) != NULL)
         take_over(worker, next);
+    step_upgrade(worker);
 }
 
 static void serve(struct worker *worker)
@@ -730,12 +734,25 @@ static void serve(struct worker *worker)
                   "stopped");
 }
 
+/* What comes from now on is for whoever cares for the elders. */
+static void hold_signals(struct worker *worker)
+{
+    if (!elders_serve(worker->elders))
+        return;
+    held_block();
+    for (int i = 0; i < SIGNALS; i++)
+        ev_signal_stop(worker->loop->ev, &worker->signals[i]);
+    held_begin();
+    held_unblock();
+}
+
 static void end(struct worker *worker)
 {
     reload_stop(&worker->reload);
     if (worker->elders != NULL) {
         upgrade_stop(&worker->upgrade);
         elders_unwatch(worker->elders);
+        hold_signals(worker);
     }
     acceptors_del(worker->acceptors);
     conns_del(worker->conns);

@@ -82,12 +82,12 @@ def test_another_stderr_than_the_journals_has_the_time(gateway):
 
 def test_syslog_that_is_not_there_is_an_error(tmp_path):
     if os.path.exists("/dev/log"):      # then it can be used
-        result = gateways.run("-t", "--log=syslog", tmp_path / "no.lua")
+        result = gateways.run("--log=syslog", tmp_path / "no.lua")
         assert result.code == 66
         return
     script = tmp_path / "app.lua"
     script.write_text(SCRIPT)
-    result = gateways.run("-t", "--log=syslog", script)
+    result = gateways.run("--log=syslog", script)
     assert result.code == 73
     assert "cannot open the log syslog" in result.err
 

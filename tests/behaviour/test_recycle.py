@@ -165,7 +165,7 @@ end
                    set(before.values()), "two new workers")
         conn.stdin(1, b"")
         pid = int(conn.collect(1).text.split()[1])
-        assert pid in before.values()
+        assert pid not in workers(gw).values()
         # it is idle now, and goes over
         assert int(conn.request(2).text.split()[1]) not in before.values()
 

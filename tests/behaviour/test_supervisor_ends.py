@@ -217,7 +217,7 @@ end
         gw.expect = None
         gw.signal(signal.SIGKILL)
         gw.wait()
-        gw.wait_log(r"the supervisor has gone(.|\n)*the supervisor has gone")
+        gw.wait_log(r"the main process has gone(.|\n)*the main process has gone")
         gateway(WHO, "-w", "2", listen="%s:%d" % gw.address,
                 address=gw.address)
         wait_until(lambda: all(is_gone(pid) for pid in pids), "their end")
