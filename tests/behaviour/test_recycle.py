@@ -120,7 +120,7 @@ def test_garbage_is_no_reason(gateway):
     gw = gateway(HEAP + EXIT, "-w", "2", "--max-memory=24M")
     serves(gw, 1)
     before = all_workers(gw)
-    for _ in range(60):
+    for _ in range(12):
         ask(gw, "/drop")
     assert all_workers(gw) == before
     assert "max-memory" not in gw.log()
