@@ -16,6 +16,7 @@
 #include "proc/generation.h"
 #include "proc/pidfile.h"
 #include "proc/privileges.h"
+#include "proc/reload.h"
 #include "proc/supervisor.h"
 #include "proc/worker.h"
 #include "script/script.h"
@@ -497,6 +498,8 @@ static int prepare_template(void *arg, struct service_setup *setup,
         status = load_start(next->options, next->script, message);
     if (status != EX_OK)
         return status;
+    reload_tell_kept(setup->options, next->options, true);
+    log_set_level((enum log_level)next->options->log_level);
     setup->options = next->options;
     *script = next->script; /* the process ends before the rest is freed */
     return EX_OK;

@@ -224,13 +224,21 @@ static void begin_trial(struct reload *reload)
 
 /* --- the next generation -------------------------------------------------- */
 
-static void tell_kept(const struct reload *reload)
+static void tell_if_kept(const struct options *start,
+                         const struct options *next, const char *name)
+{
+    if (options_differ(start, next, name))
+        log_write(LOG_LEVEL_WARN,
+                  "%s has changed: the old value holds until a restart", name);
+}
+
+void reload_tell_kept(const struct options *start, const struct options *next,
+                      bool is_supervised)
 {
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-        if (options_differ(reload->start, reload->next->options, kept[i]))
-            log_write(LOG_LEVEL_WARN,
-                      "%s has changed: the old value holds until a restart",
-                      kept[i]);
+        tell_if_kept(start, next, kept[i]);
+    if (is_supervised)
+        tell_if_kept(start, next, "log");
 }
 
 static void drop_next(struct reload *reload)
@@ -267,7 +275,7 @@ static struct generation *take_next(struct reload *reload)
         drop_next(reload);
         return NULL;
     }
-    tell_kept(reload);
+    reload_tell_kept(reload->start, reload->next->options, false);
     went_well(reload);
     next->state = GENERATION_SERVING;
     reload->next = NULL;

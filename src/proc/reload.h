@@ -55,6 +55,11 @@ void reload_init(struct reload *reload, struct loop *loop, struct ev_loop *ev,
                  struct service *service, int argc, char **argv,
                  const struct options *start, struct notify *notify);
 
+/* Tells of settings whose new values need a restart.  is_supervised: another
+ * process has opened the log. */
+void reload_tell_kept(const struct options *start, const struct options *next,
+                      bool is_supervised);
+
 /* Asks for a reload.  While one is under way the next waits for its end;
  * however often it is asked for, it is one. */
 static inline void reload_ask(struct reload *reload)

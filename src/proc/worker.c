@@ -418,12 +418,13 @@ static void open_monitor(struct worker *worker)
 /* --- signals ---------------------------------------------------------------
  */
 
-static void on_unused(struct ev_loop *ev, struct ev_signal *watcher, int events)
+static void on_count(struct ev_loop *ev, struct ev_signal *watcher, int events)
 {
     (void)ev;
     (void)events;
-    log_write(LOG_LEVEL_WARN,
-              "SIG%s does nothing in this version: restart instead",
+    log_write(LOG_LEVEL_NOTICE,
+              "SIG%s is for a supervisor, which --workers starts: it changes "
+              "the number of workers",
               sigabbrev_np(watcher->signum));
 }
 
@@ -453,9 +454,9 @@ static void watch_signals(struct worker *worker)
         int signo;
         void (*fn)(struct ev_loop *ev, struct ev_signal *watcher, int events);
     } table[SIGNALS] = {
-        { SIGTERM, on_stop },   { SIGINT, on_stop },    { SIGQUIT, on_stop },
-        { SIGUSR1, on_reopen }, { SIGHUP, on_reload },  { SIGUSR2, on_upgrade },
-        { SIGTTIN, on_unused }, { SIGTTOU, on_unused },
+        { SIGTERM, on_stop },   { SIGINT, on_stop },   { SIGQUIT, on_stop },
+        { SIGUSR1, on_reopen }, { SIGHUP, on_reload }, { SIGUSR2, on_upgrade },
+        { SIGTTIN, on_count },  { SIGTTOU, on_count },
     };
 
     sigemptyset(&heard);

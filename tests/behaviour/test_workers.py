@@ -48,13 +48,52 @@ def test_broken_script_changes_nothing(gateway):
     assert gw.request().text.endswith(" 1")
 
 
+def test_settings_at_a_reload(gateway):
+    """Those of the workers are the new script's; what the supervisor has done
+    with the old ones stays."""
+    gw = gateway(SCRIPT, "-w", "2")
+    serves(gw, 1)
+    write(gw, SCRIPT + """
+local who = on_request
+return {
+  workers = 5, log = "/nonexistent", pid = "/nonexistent",
+  log_level = "info", max_params = 100,
+  on_request = function(req)
+    fcgi.log("info", "at length")
+    return who(req)
+  end,
+}
+""")
+    gw.signal(signal.SIGHUP)
+    serves(gw, 2)
+    gw.request()
+    gw.wait_log("at length")
+    for name in "workers", "log", "pid":
+        assert f"{name} has changed: the old value holds" in gw.log()
+    assert set(all_workers(gw)) == {1, 2}
+    assert gw.request({"LONG": "x" * 200}).status == 431
+
+
 def test_number_of_workers_follows_signals(gateway):
     gw = gateway(SCRIPT, "-w", "2")
     serves(gw, 1)
     gw.signal(signal.SIGTTIN)
     wait_until(lambda: 3 in workers(gw), "a third worker")
+    gw.signal(signal.SIGHUP)
+    gw.wait_log("generation 2 serves with 3 workers")
     gw.signal(signal.SIGTTOU)
     wait_until(lambda: 3 not in workers(gw), "two workers")
+    gw.signal(signal.SIGTTOU)
+    wait_until(lambda: 2 not in workers(gw), "one worker")
+    gw.signal(signal.SIGTTOU)
+    gw.wait_log("SIGTTOU: there are 1 workers already")
+
+
+def test_number_of_a_single_process(gateway):
+    gw = gateway(SCRIPT)
+    gw.signal(signal.SIGTTIN)
+    gw.wait_log(r"notice .* SIGTTIN is for a supervisor")
+    assert set(workers(gw)) == {1}
 
 
 def test_workers_end_when_the_supervisor_is_gone(gateway):
