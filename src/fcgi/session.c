@@ -121,6 +121,18 @@ static void disown(struct fcgi_stream *stream)
     request_unref(req);
 }
 
+static void note_refusal(struct service *service, unsigned role, bool no_hook)
+{
+    static const char *const no_hook_for[] = {
+        [REQUEST_RESPONDER] = "the script has no on_request",
+        [REQUEST_AUTHORIZER] = "the script has no on_authorize",
+        [REQUEST_FILTER] = "the script has no on_filter",
+    };
+
+    service_note_refusal(service,
+                         no_hook ? no_hook_for[role] : "--max-reqs is reached");
+}
+
 static void note_full(struct service *service, bool full)
 {
     if (full && !service->is_full)
@@ -130,11 +142,6 @@ static void note_full(struct service *service, bool full)
 
 static void begin(struct fcgi_session *session, const char *body)
 {
-    static const char *const no_hook_for[] = {
-        [REQUEST_RESPONDER] = "the script has no on_request",
-        [REQUEST_AUTHORIZER] = "the script has no on_authorize",
-        [REQUEST_FILTER] = "the script has no on_filter",
-    };
     struct service *service = session->service;
     unsigned role = fcgi_begin_role(body);
     bool keep_conn = (fcgi_begin_flags(body) & FCGI_FLAG_KEEP_CONN) != 0;
@@ -151,10 +158,8 @@ static void begin(struct fcgi_session *session, const char *body)
     }
     note_full(service, full);
     no_hook = !service->ops->serves(service, (enum request_role)role);
-    if (no_hook)
-        service_note_refusal(service, no_hook_for[role]);
-    else if (full)
-        service_note_refusal(service, "--max-reqs is reached");
+    if ((full || no_hook) && !may_be_for_page(service, role))
+        note_refusal(service, role, no_hook);
     if ((!full && !no_hook) || session->refused < service->limits.max_reqs ||
         may_be_for_page(service, role))
         stream = add_stream(session, id);
@@ -222,8 +227,11 @@ static void end_params(struct fcgi_stream *stream)
     stream->in_params = false;
     list_remove(&stream->begun);
     if (stream->req != NULL && stream->req->is_surplus &&
-        !request_is_for_page(stream->req))
+        !request_is_for_page(stream->req)) {
+        note_refusal(stream->session->service, REQUEST_RESPONDER,
+                     stream->no_hook);
         disown(stream);
+    }
     if (stream->req == NULL)
         fcgi_stream_refuse(stream);
     else
