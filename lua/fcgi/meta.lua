@@ -531,6 +531,43 @@ function fcgi.every(seconds, f, ...) end
 ---@return fcgi.Channel channel
 function fcgi.channel(capacity) end
 
+--- A number that only grows, on the status page (`--status`) beside the
+--- program's own.  It belongs to the whole service: all workers add to it, and
+--- it outlives them and reloads.  The same name, with the same labels, is the
+--- same counter wherever it is made; the first help stays.
+---
+--- Names have letters, digits, _ and :, and none begins with fcgi_lua_.  Labels
+--- make a number of its own of each set of values, so let there be few values:
+--- 512 metrics can be made.  Raises for what is no name, for what OpenMetrics
+--- could not tell from another metric, and when there is no room.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local sold = fcgi.counter("sold", "Things sold.", { kind = "socks" })
+--- sold:inc()
+--- sold:inc(2)
+--- ```
+---@param name string
+---@param help? string a line that says what is counted
+---@param labels? table<string, string|number> at most 8
+---@return fcgi.Counter counter
+function fcgi.counter(name, help, labels) end
+
+--- A number that goes up and down, otherwise like fcgi.counter.  It is one for
+--- all workers: the last value set is the one that is shown.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local stock = fcgi.gauge("stock", "Socks on the shelf.")
+--- stock:set(40)
+--- stock:inc(-1)
+--- ```
+---@param name string
+---@param help? string a line that says what it is
+---@param labels? table<string, string|number> at most 8
+---@return fcgi.Gauge gauge
+function fcgi.gauge(name, help, labels) end
+
 --- Encodes a string for a component of a URL, such as one name in a path:
 --- everything but letters, digits and `-._~` becomes %XX.
 ---
@@ -703,6 +740,56 @@ function Task:cancel(reason) end
 --- ```
 ---@return fcgi.Task task itself
 function Task:detach() end
+
+--- A number that only grows: see fcgi.counter.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(tostring(fcgi.counter "logins")) --> "counter (logins)"
+--- ```
+---@class fcgi.Counter
+local Counter = {}
+
+--- Adds to it.  Raises for what is less than 0 and for what is no number.
+--- Returns nothing.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local logins = fcgi.counter "logins"
+--- logins:inc()
+--- ```
+---@param n? number default: 1
+function Counter:inc(n) end
+
+--- A number that goes up and down: see fcgi.gauge.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(tostring(fcgi.gauge "queued")) --> "gauge (queued)"
+--- ```
+---@class fcgi.Gauge
+local Gauge = {}
+
+--- Sets it.  Raises for what is no number.  Returns nothing.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local queued = fcgi.gauge "queued"
+--- queued:set(12)
+--- ```
+---@param value number
+function Gauge:set(value) end
+
+--- Adds to it, or takes from it what is less than 0.  Returns nothing.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local queued = fcgi.gauge "queued"
+--- queued:inc()
+--- queued:inc(-1)
+--- ```
+---@param n? number default: 1
+function Gauge:inc(n) end
 
 --- Hands values from task to task: see fcgi.channel.  Each value goes to one of
 --- those who get, and whoever waited longest comes first.  A channel may be the

@@ -93,10 +93,11 @@ static bool is_allowed(struct request *req)
     static const char fields[] = "Allow: GET, HEAD\r\n"
                                  "Content-Type: text/plain\r\n"
                                  "Cache-Control: no-store\r\n";
-    struct slice method = slice_of("GET");
+    struct slice method;
 
-    request_param(req, slice_of("REQUEST_METHOD"), &method);
-    if (method.len == 0 || slice_equal(method, slice_of("GET")) || req->is_head)
+    if (req->is_head ||
+        !request_param(req, slice_of("REQUEST_METHOD"), &method) ||
+        method.len == 0 || slice_equal(method, slice_of("GET")))
         return true;
     response_answer(req, 405, slice_of(fields),
                     slice_of("405 Method Not Allowed\n"));

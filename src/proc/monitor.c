@@ -12,6 +12,15 @@
 #include <time.h>
 #include <unistd.h>
 
+static struct slice param_or(const struct request *req, const char *name,
+                             const char *otherwise)
+{
+    struct slice value;
+
+    return request_param(req, slice_of(name), &value) ? value
+                                                      : slice_of(otherwise);
+}
+
 /* --- the pages ------------------------------------------------------------ */
 
 static bool is_path(struct slice front, struct slice back, const char *path)
@@ -28,11 +37,10 @@ static bool is_path(struct slice front, struct slice back, const char *path)
 static void path_of(const struct request *req, struct slice *front,
                     struct slice *back)
 {
-    *front = *back = (struct slice){ "", 0 };
-    request_param(req, slice_of("SCRIPT_NAME"), front);
-    request_param(req, slice_of("PATH_INFO"), back);
+    *front = param_or(req, "SCRIPT_NAME", "");
+    *back = param_or(req, "PATH_INFO", "");
     if (front->len + back->len == 0)
-        request_param(req, slice_of("DOCUMENT_URI"), front);
+        *front = param_or(req, "DOCUMENT_URI", "");
 }
 
 static const struct monitor *monitor_of(const struct service_pages *pages)
@@ -63,15 +71,6 @@ static void answer(struct service_pages *pages, struct request *req)
 }
 
 /* --- running requests ----------------------------------------------------- */
-
-static struct slice param_or(const struct request *req, const char *name,
-                             const char *otherwise)
-{
-    struct slice value;
-
-    return request_param(req, slice_of(name), &value) ? value
-                                                      : slice_of(otherwise);
-}
 
 static void write_down(void *arg, const struct script_running *running)
 {

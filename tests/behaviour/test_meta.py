@@ -133,6 +133,8 @@ OBJECTS = {
     "fcgi.Task": ["fcgi.spawn(function() end)",
                   "fcgi.every(60, function() end)"],
     "fcgi.Channel": ["fcgi.channel()"],
+    "fcgi.Counter": ["fcgi.counter('c')"],
+    "fcgi.Gauge": ["fcgi.gauge('g')"],
     "fcgi.File": ["req.input", "req.out", "req.err"],
 }
 
@@ -412,6 +414,11 @@ CALLS = {
     "fcgi.timeout": "fcgi.timeout(60, fcgi.sleep, 60)",
     "fcgi.every": "fcgi.every(60, print)",
     "fcgi.channel": "fcgi.channel(1)",
+    "fcgi.counter": "fcgi.counter('c', 'x', { a = 1 })",
+    "fcgi.gauge": "fcgi.gauge('g')",
+    "fcgi.Counter:inc": "fcgi.counter('c'):inc()",
+    "fcgi.Gauge:set": "fcgi.gauge('g'):set(1)",
+    "fcgi.Gauge:inc": "fcgi.gauge('g'):inc()",
     "fcgi.escape": "fcgi.escape(big)",
     "fcgi.unescape": "fcgi.unescape(big)",
     "fcgi.html": "fcgi.html(big)",

@@ -212,6 +212,7 @@ def test_ping_says_pong(gw):
     {"SCRIPT_NAME": "", "PATH_INFO": "/status"},
     {"SCRIPT_NAME": "/st", "PATH_INFO": "atus"},
     {"SCRIPT_NAME": None, "DOCUMENT_URI": "/status"},
+    {"SCRIPT_NAME": "/status", "LONG": "x" * 200, "REQUEST_METHOD": None},
 ])
 def test_path_comes_as_the_web_server_sends_it(gw, given):
     assert "accepted conn" in gw.request(given).text

@@ -646,3 +646,37 @@ AUTHORIZERS = [ApacheAuthnz, ApacheAuthnzBasic, ApacheFcgidAccess,
 ALL = [Nginx, NginxClose, NginxStreaming, ApacheWrapper, ApacheScript,
        ApacheProxy, ApacheReuse, LighttpdSpawn, LighttpdRemote, Haproxy,
        HaproxyMux, Caddy]
+
+
+class Status:
+    """The status page and the ping page for this machine."""
+    gateway_options = ("-w", "2", "--status=/status", "--ping=/ping")
+    listens = "127.0.0.1:8080"
+
+    def all_addresses(self):
+        return [self.listens]
+
+    def open_fds(self):
+        """The supervisor's, which serves nobody."""
+        self.gateway.wait_log("generation 1 serves")
+        return self.gateway.fds()
+
+
+class NginxStatus(Status, Nginx):
+    name, file = "nginx-status", "nginx-status.conf"
+
+
+class ApacheStatus(Status, ApacheProxy):
+    name, file = "apache-status", "apache-status.conf"
+    modules = ("authz_core", "authz_host", "proxy", "proxy_fcgi")
+
+    def replacements(self):
+        return {"/run/app.sock": self.gateway_address()}
+
+
+class LighttpdStatus(Status, LighttpdRemote):
+    name, file = "lighttpd-status", "lighttpd-status.conf"
+    listens = "server.port = 8080"
+
+
+STATUS = [NginxStatus, ApacheStatus, LighttpdStatus]
