@@ -34,6 +34,7 @@ GENERATED = {"version.h": {"proc", "script"}}
 LIBRARIES = [
     (re.compile(r"(.*/)?(lua|lauxlib|lualib|luaconf)\.h(pp)?$"), {"script"}),
     (re.compile(r"(.*/)?(ev|ev\+\+|event)\.h$"), {"io", "proc"}),
+    (re.compile(r"(.*/)?llhttp\.h$"), {"http"}),
 ]
 RESUME = {"script/task.c", "script/coroutine.c"}
 
@@ -132,6 +133,8 @@ GOOD = {
     "core/params.c": '#include "core/params.h"\n#include "base/slice.h"\n',
     "io/loop.h": '#include "base/slice.h"\n/* #include <ev.h> */\n',
     "io/loop.c": "#include <ev.h>\n",
+    "http/session.c": '#include <llhttp.h>\n#include "core/wire.h"\n',
+    "core/wire.h": "\n",
     "script/task.c": '#include <lua.h>\n#include "io/loop.h"\n'
                      '#include "version.h"\nint f(void){lua_resume();}\n',
     "script/other.c": '/* lua_resume */\nconst char *s = "lua_resume";\n',
@@ -151,6 +154,9 @@ BAD = [
     ("proc/a.c", "#include <lauxlib.h>\n", "<lauxlib.h>"),
     ("core/a.c", '  #  include "lua.h"\n', "<lua.h>"),
     ("core/a.c", "#include <lua5.4/lua.h>\n", "<lua5.4/lua.h>"),
+    ("proc/a.c", "#include <llhttp.h>\n", "<llhttp.h>"),
+    ("io/a.c", '#include "http/session.h"\n', "io may not include"),
+    ("http/a.c", '#include "fcgi/session.h"\n', "http may not include"),
     ("core/a.c", '#include "version.h"\n', "version.h"),
     ("core/a.c", '#include "params.h"\n', "by its room"),
     ("core/a.c", '#include "../io/loop.h"\n', "by its room"),
