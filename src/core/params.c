@@ -80,7 +80,7 @@ static inline bool next_short(struct short_pairs *pairs, const char **name,
 bool params_find(struct slice params, struct slice name, struct slice *value)
 {
     struct short_pairs pairs = all_pairs(params);
-    struct slice rest, key;
+    struct slice rest, key, found;
     const char *at;
     size_t len, value_len;
 
@@ -92,10 +92,12 @@ bool params_find(struct slice params, struct slice name, struct slice *value)
             }
         }
         rest = (struct slice){ pairs.at, (size_t)(pairs.end - pairs.at) };
-        if (params_next(&rest, &key, value) != PARAMS_PAIR)
+        if (params_next(&rest, &key, &found) != PARAMS_PAIR)
             return false;
-        if (slice_equal(key, name))
+        if (slice_equal(key, name)) {
+            *value = found;
             return true;
+        }
         pairs.at = rest.data;
     }
 }

@@ -23,7 +23,8 @@ enum params_status {
 enum params_status params_next(struct slice *in, struct slice *name,
                                struct slice *value);
 
-/* Finds the first value of name.  Returns false when there is none. */
+/* Finds the first value of name.  Returns false, and leaves *value alone, when
+ * there is none. */
 bool params_find(struct slice params, struct slice name, struct slice *value);
 
 /* Calls found(arg, name, value) for every pair whose name has len bytes.

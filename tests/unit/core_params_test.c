@@ -151,6 +151,23 @@ static void nothing_is_found_behind_a_broken_pair(void **state)
 }
 
 /* Every length about where the coding changes comes back as it went in. */
+/* A value of 128 bytes or more is decoded on the way. */
+static void what_is_not_found_leaves_the_value_alone(void **state)
+{
+    static char bytes[300];
+    struct buffer out;
+    struct slice value = { "kept", 4 };
+
+    (void)state;
+    buffer_init(&out, 1000);
+    params_append(&out, slice_of("HTTP_COOKIE"),
+                  (struct slice){ bytes, sizeof(bytes) });
+    assert_false(
+        params_find(buffer_slice(&out), slice_of("PATH_INFO"), &value));
+    assert_slice(value, "kept");
+    buffer_free(&out);
+}
+
 static void what_is_appended_reads_the_same(void **state)
 {
     static const size_t lengths[] = { 0,     1,     126,   127, 128,   129, 300,
@@ -325,6 +342,7 @@ int main(void)
         cmocka_unit_test(huge_lengths_are_compared_and_never_added),
         cmocka_unit_test(the_first_value_of_a_name_is_found),
         cmocka_unit_test(nothing_is_found_behind_a_broken_pair),
+        cmocka_unit_test(what_is_not_found_leaves_the_value_alone),
         cmocka_unit_test(a_scan_finds_every_name_of_a_length),
         cmocka_unit_test(a_scan_tells_of_every_truncation),
         cmocka_unit_test(a_scan_may_be_for_several_names),
