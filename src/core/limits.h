@@ -45,6 +45,7 @@ enum {
     /* Requests that are read although --max-reqs is reached, because they may
      * be for the status page: more of them at once are no monitoring. */
     PAGES_AT_ONCE = 16,
+
     /* A request's head in HTTP, from its first byte to its empty line, and how
      * many fields it may have: browsers send 30, proxies add ten. */
     HTTP_HEAD_MAX = 64 * 1024,

@@ -52,6 +52,9 @@ struct wire {
      * outside feed, eof and drained. */
     void (*changed)(void *owner);
     void *owner;
+    /* Set by feed: another wire speaks from here on, which has been fed what
+     * this one had; or NULL.  The owner takes it over and closes this one. */
+    struct wire *successor;
 };
 
 static inline void wire_changed(struct wire *wire)

@@ -83,7 +83,7 @@ static bool has_place(struct http_session *session)
 {
     struct service *service = session->service;
 
-    if (service->active < service->limits.max_reqs &&
+    if (service_active(service) < service->limits.max_reqs &&
         service->serving < service->limits.max_reqs)
         return true;
     service_note_refusal(service, "--max-reqs is reached");

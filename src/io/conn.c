@@ -107,6 +107,19 @@ static bool have_block(struct conns *conns)
     return conns->block != NULL;
 }
 
+/* The wire has found out who is to speak in its place. */
+static void conn_succeed(struct conn *conn)
+{
+    struct wire *last = conn->wire;
+
+    conn->wire = last->successor;
+    conn->wire->changed = wire_has_changed;
+    conn->wire->owner = conn;
+    last->successor = NULL;
+    last->changed = NULL;
+    last->ops->close(last);
+}
+
 static void conn_read(struct conn *conn)
 {
     struct conns *conns = conn->conns;
@@ -128,6 +141,8 @@ static void conn_read(struct conn *conn)
         }
         conn->wire->ops->feed(conn->wire, block,
                               (struct slice){ at, (size_t)n });
+        if (conn->wire->successor != NULL)
+            conn_succeed(conn);
         if (block->refs > 1)
             conns->block_used += (size_t)n;
         return;
@@ -436,6 +451,26 @@ bool conns_are_full(const struct conns *conns)
 unsigned conns_count(const struct conns *conns)
 {
     return conns->count;
+}
+
+bool conns_close_quietest(struct conns *conns)
+{
+    struct conn *quietest = NULL;
+    double since = INFINITY;
+
+    for (struct list *link = conns->all.next; link != &conns->all;
+         link = link->next) {
+        struct conn *conn = list_entry(link, struct conn, link);
+        double last = fmax(conn->last_read, conn->last_write);
+
+        if (!conn->wire->ops->is_busy(conn->wire) && last < since) {
+            quietest = conn;
+            since = last;
+        }
+    }
+    if (quietest != NULL)
+        conn_close(quietest);
+    return quietest != NULL;
 }
 
 void conns_on_close(struct conns *conns, void (*fn)(void *arg), void *arg)

@@ -31,6 +31,11 @@ bool conns_are_full(const struct conns *conns);
 
 unsigned conns_count(const struct conns *conns);
 
+/* Closes the connection that has been silent for longest, of those that no
+ * request runs on; so that who only sits there keeps nobody out.  false: there
+ * is none. */
+bool conns_close_quietest(struct conns *conns);
+
 /* Calls fn(arg) whenever a connection has closed. */
 void conns_on_close(struct conns *conns, void (*fn)(void *arg), void *arg);
 

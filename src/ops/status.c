@@ -58,6 +58,13 @@ void status_init(struct status *status, struct board *board, const char *pool,
     list_init(&status->waiting);
 }
 
+static void name_format(struct question *question, struct slice name)
+{
+    for (int i = 0; i < FORMATS; i++)
+        if (slice_equal(name, slice_of(formats[i].name)))
+            question->format = &formats[i];
+}
+
 static void read_field(struct question *question, struct slice field)
 {
     const char *equals = slice_find(field, '=');
@@ -66,16 +73,13 @@ static void read_field(struct question *question, struct slice field)
         field.len = (size_t)(equals - field.data);
     if (slice_equal(field, slice_of("full")))
         question->is_full = true;
-    for (int i = 0; i < FORMATS; i++)
-        if (slice_equal(field, slice_of(formats[i].name)))
-            question->format = &formats[i];
+    name_format(question, field);
 }
 
 static void read_query(const struct request *req, struct question *question)
 {
     struct slice query;
 
-    *question = (struct question){ .format = &formats[0] };
     if (!request_param(req, slice_of("QUERY_STRING"), &query))
         return;
     while (query.len > 0) {
@@ -145,10 +149,17 @@ static bool begin_to_wait(struct status *status, struct request *req,
 
 void status_answer(struct status *status, struct request *req)
 {
-    struct question question;
+    status_answer_as(status, req, formats[0].name);
+}
+
+void status_answer_as(struct status *status, struct request *req,
+                      const char *format)
+{
+    struct question question = { .format = &formats[0] };
 
     if (!is_allowed(req))
         return;
+    name_format(&question, slice_of(format));
     read_query(req, &question);
     if (!question.is_full || !begin_to_wait(status, req, &question))
         answer(status, req, &question, 0);

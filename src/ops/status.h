@@ -53,6 +53,10 @@ void status_init(struct status *status, struct board *board, const char *pool,
  * nothing. */
 void status_answer(struct status *status, struct request *req);
 
+/* The same; where the query names no format, it is this one. */
+void status_answer_as(struct status *status, struct request *req,
+                      const char *format);
+
 /* Answers what has waited for snapshots and now has them, or has waited for
  * long enough.  Returns whether some still wait. */
 bool status_step(struct status *status);

@@ -322,7 +322,9 @@ static void leave_supervisor(struct supervisor *supervisor)
     for (int i = 0; i < SUPERVISOR_SIGNALS; i++)
         ev_signal_stop(supervisor->ev, &supervisor->signals[i]);
     ev_signal_stop(supervisor->ev, &supervisor->child);
-    ev_loop_destroy(supervisor->ev);
+    status_listener_del(supervisor->status_listener);
+    listen_close(supervisor->setup->status_listening);
+    loop_del(supervisor->loop);
     prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 

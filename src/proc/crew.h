@@ -15,7 +15,8 @@
 #include "proc/supervisor.h"
 #include "proc/upgrade.h"
 
-#include <ev.h>
+#include "io/loop_ev.h"
+#include "proc/status_listener.h"
 
 enum {
     SUPERVISOR_SIGNALS = 8,
@@ -71,8 +72,9 @@ struct supervisor {
     struct service_setup *setup;
     supervisor_prepare_fn *prepare;
     void *prepare_arg;
-    struct ev_loop *ev;
-    struct list crews; /* the newest last */
+    struct loop *loop;
+    struct ev_loop *ev; /* the loop's */
+    struct list crews;  /* the newest last */
     struct list workers;
     struct crew *current; /* or NULL */
     unsigned crew_count;
@@ -93,6 +95,7 @@ struct supervisor {
     struct list homeless; /* connections that nobody can take yet */
     struct ev_timer homes;
     struct desk desk;
+    struct status_listener *status_listener;
 };
 
 /* --- crew_worker.c: one worker --- */

@@ -4,6 +4,7 @@
  */
 #include "proc/desk.h"
 
+#include "core/request.h"
 #include "io/listen_queue.h"
 #include "version.h"
 
@@ -49,6 +50,35 @@ static void on_look(struct ev_loop *ev, struct ev_timer *watcher, int events)
         board_sample(desk->status.board, waiting);
     else
         board_look(desk->status.board, waiting);
+}
+
+static bool is_path(struct slice front, struct slice back, const char *path)
+{
+    size_t len = strlen(path);
+
+    return front.len + back.len == len &&
+           memcmp(front.data, path, front.len) == 0 &&
+           memcmp(back.data, path + front.len, back.len) == 0;
+}
+
+/* What req:path() is, so that a page is where the web server's own rules for
+ * that path hold: SCRIPT_NAME and PATH_INFO, whichever of them it fills. */
+static void path_of(const struct request *req, struct slice *front,
+                    struct slice *back)
+{
+    *front = *back = (struct slice){ "", 0 };
+    request_param(req, slice_of("SCRIPT_NAME"), front);
+    request_param(req, slice_of("PATH_INFO"), back);
+    if (front->len + back->len == 0)
+        request_param(req, slice_of("DOCUMENT_URI"), front);
+}
+
+bool desk_is_path(const struct request *req, const char *path)
+{
+    struct slice front, back;
+
+    path_of(req, &front, &back);
+    return is_path(front, back, path);
 }
 
 void desk_open(struct desk *desk, struct ev_loop *ev, struct board *board,

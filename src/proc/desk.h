@@ -35,6 +35,10 @@ void desk_open(struct desk *desk, struct ev_loop *ev, struct board *board,
 /* Keeps the maxima and the history of the board: the main process's to do. */
 void desk_keep_history(struct desk *desk, bool does);
 
+/* Is that what req:path() would be?  So a page is where the web server's own
+ * rules for the path hold. */
+bool desk_is_path(const struct request *req, const char *path);
+
 /* Requests that still wait get no answer. */
 void desk_close(struct desk *desk);
 

@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "base/log.h"
+#include "http/session.h"
 #include "io/fds.h"
 #include "io/peers.h"
 #include "proc/caretaker.h"
@@ -43,7 +44,7 @@ struct program {
     struct script_config config;
     struct script *script;
     struct script *template; /* a supervisor's: its processes run it */
-    struct listen_set listening;
+    struct listen_set listening, status_listening;
     struct peers peers;
     struct listen_passed passed; /* by systemd */
     struct privileges user;      /* if --user names one */
@@ -162,8 +163,11 @@ static int read_options(struct program *program, int argc, char **argv)
 
 static void print_version(void)
 {
-    printf("fcgi-lua %s\n%s, libev %d.%d\nbuilt with %s\n", FCGI_LUA_VERSION,
-           script_lua_version(), ev_version_major(), ev_version_minor(),
+    const char *http = http_library();
+
+    printf("fcgi-lua %s\n%s, libev %d.%d, %s\nbuilt with %s\n",
+           FCGI_LUA_VERSION, script_lua_version(), ev_version_major(),
+           ev_version_minor(), http != NULL ? http : "without HTTP",
            FCGI_LUA_BUILD);
 }
 
@@ -217,6 +221,24 @@ static int open_addresses(struct program *program)
                       "%s: whoever reaches this port can make requests with "
                       "any parameters; FCGI_WEB_SERVER_ADDRS restricts it",
                       list->items[i]);
+    }
+    return EX_OK;
+}
+
+static int open_status_addresses(struct program *program)
+{
+    const struct string_list *list = &program->options.status_listen;
+    struct listen_error error;
+
+    for (size_t i = 0; i < list->count; i++) {
+        struct address address;
+        char why[ADDRESS_ERROR_TEXT];
+
+        if (!address_parse(list->items[i], &address, why, sizeof(why)))
+            return fail(EX_CONFIG, "--status-listen: \"%s\" %s", list->items[i],
+                        why);
+        if (listen_open(&address, &program->status_listening, &error) == -1)
+            return fail(EX_UNAVAILABLE, "--status-listen: %s", error.message);
     }
     return EX_OK;
 }
@@ -509,6 +531,8 @@ static int supervise(struct program *program)
 {
     struct service_setup setup = { .options = &program->options,
                                    .listening = &program->listening,
+                                   .status_listening =
+                                       &program->status_listening,
                                    .peers = &program->peers,
                                    .notify = &program->notify,
                                    .access_log = program->access_log,
@@ -532,6 +556,7 @@ static int serve_alone(struct program *program)
         .options = &program->options,
         .script = program->script,
         .listening = &program->listening,
+        .status_listening = &program->status_listening,
         .peers = &program->peers,
         .notify = &program->notify,
         .access_log = program->access_log,
@@ -574,6 +599,8 @@ static int serve(struct program *program)
         status = open_access_log(program);
     if (status == EX_OK)
         status = open_sockets(program);
+    if (status == EX_OK)
+        status = open_status_addresses(program);
     if (status != EX_OK)
         return status;
     tell_kept(program);
@@ -668,6 +695,7 @@ int main(int argc, char **argv)
         status = care(&program, status);
     script_del(program.script);
     listen_close(&program.listening);
+    listen_close(&program.status_listening);
     if (program.pid_file != -1 &&
         pidfile_remove(program.pid_path, program.pid_file) == -1)
         log_write(LOG_LEVEL_NOTICE,

@@ -23,26 +23,6 @@ static struct slice param_or(const struct request *req, const char *name,
 
 /* --- the pages ------------------------------------------------------------ */
 
-static bool is_path(struct slice front, struct slice back, const char *path)
-{
-    size_t len = strlen(path);
-
-    return front.len + back.len == len &&
-           memcmp(front.data, path, front.len) == 0 &&
-           memcmp(back.data, path + front.len, back.len) == 0;
-}
-
-/* What req:path() is, so that a page is where the web server's own rules for
- * that path hold: SCRIPT_NAME and PATH_INFO, whichever of them it fills. */
-static void path_of(const struct request *req, struct slice *front,
-                    struct slice *back)
-{
-    *front = param_or(req, "SCRIPT_NAME", "");
-    *back = param_or(req, "PATH_INFO", "");
-    if (front->len + back->len == 0)
-        *front = param_or(req, "DOCUMENT_URI", "");
-}
-
 static const struct monitor *monitor_of(const struct service_pages *pages)
 {
     return (const struct monitor *)(const void *)pages;
@@ -51,20 +31,16 @@ static const struct monitor *monitor_of(const struct service_pages *pages)
 static bool wants(const struct service_pages *pages, const struct request *req)
 {
     const struct monitor *monitor = monitor_of(pages);
-    struct slice front, back;
 
-    path_of(req, &front, &back);
-    return (monitor->status != NULL && is_path(front, back, monitor->status)) ||
-           (monitor->ping != NULL && is_path(front, back, monitor->ping));
+    return (monitor->status != NULL && desk_is_path(req, monitor->status)) ||
+           (monitor->ping != NULL && desk_is_path(req, monitor->ping));
 }
 
 static void answer(struct service_pages *pages, struct request *req)
 {
     struct monitor *monitor = (struct monitor *)(void *)pages;
-    struct slice front, back;
 
-    path_of(req, &front, &back);
-    if (monitor->status != NULL && is_path(front, back, monitor->status))
+    if (monitor->status != NULL && desk_is_path(req, monitor->status))
         status_answer(&monitor->desk.status, req);
     else
         status_pong(req);
@@ -247,7 +223,7 @@ void monitor_forked(struct monitor *monitor, int link)
 
 void monitor_apply(struct monitor *monitor, const struct options *options)
 {
-    bool is_shown = options->status != NULL;
+    bool is_shown = options->status != NULL || options->status_listen.count > 0;
 
     monitor->status = options->status;
     monitor->ping = options->ping;

@@ -81,6 +81,7 @@ struct options {
     char *access_format;
     double slow;         /* seconds; 0: never */
     char *status, *ping; /* paths; NULL: there is no such page */
+    struct string_list status_listen;
     char *pid;
 
     char *lua_compat; /* "5.1" or "5.3" */

@@ -243,6 +243,13 @@ const struct option_spec options_table[] = {
       .offset = offsetof(struct options, ping),
       .argument = "PATH",
       .help = "answer requests for PATH with \"pong\"" },
+    { .name = "status-listen",
+      .kind = KIND_LISTEN,
+      .group = GROUP_LOGS,
+      .offset = offsetof(struct options, status_listen),
+      .argument = "ADDR",
+      .help = "the status page on its own socket, FastCGI or HTTP; answered"
+              " even when workers hang" },
     { .name = "pid",
       .kind = KIND_TEXT,
       .group = GROUP_LOGS,

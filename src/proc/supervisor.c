@@ -285,6 +285,19 @@ static void on_homes(struct ev_loop *ev, struct ev_timer *watcher, int events)
     crew_conns_settle(watcher->data);
 }
 
+static bool open_status_listener(struct supervisor *supervisor)
+{
+    const struct listen_set *listening = supervisor->setup->status_listening;
+
+    if (listening->count == 0)
+        return true;
+    status_listener_log(listening);
+    supervisor->status_listener = status_listener_new(
+        supervisor->loop, listening, &supervisor->desk.status,
+        supervisor->setup->options);
+    return supervisor->status_listener != NULL;
+}
+
 int supervisor_run(struct service_setup *setup, struct script *script,
                    supervisor_prepare_fn *prepare, void *arg)
 {
@@ -296,12 +309,13 @@ int supervisor_run(struct service_setup *setup, struct script *script,
     list_init(&supervisor.crews);
     list_init(&supervisor.workers);
     list_init(&supervisor.homeless);
-    supervisor.ev = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-    if (supervisor.ev == NULL) {
+    supervisor.loop = loop_new();
+    if (supervisor.loop == NULL) {
         log_write(LOG_LEVEL_ERROR, "cannot make an event loop: %s",
                   strerror(errno));
         return EX_OSERR;
     }
+    supervisor.ev = supervisor.loop->ev;
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     ev_timer_init(&supervisor.respawn, on_respawn, 0, 0);
     ev_timer_init(&supervisor.look, on_look, look_seconds, look_seconds);
@@ -315,14 +329,21 @@ int supervisor_run(struct service_setup *setup, struct script *script,
         log_write(LOG_LEVEL_ERROR, "out of memory: some workers end");
     watch_signals(&supervisor);
     listen_log(setup->listening);
-    crew_start(&supervisor, script, setup->left != NULL ? "upgrade" : "stop");
+    if (open_status_listener(&supervisor)) {
+        crew_start(&supervisor, script,
+                   setup->left != NULL ? "upgrade" : "stop");
+    } else {
+        log_write(LOG_LEVEL_ERROR, "not enough memory");
+        supervisor_end(&supervisor, EX_OSERR);
+    }
     if (setup->left != NULL) /* who has ended meanwhile */
         ev_feed_event(supervisor.ev, &supervisor.child, EV_SIGNAL);
-    if (!supervisor.ended)
-        ev_run(supervisor.ev, 0);
+    while (!supervisor.ended)
+        loop_turn(supervisor.loop, true);
     crews_close_upgrade(&supervisor);
+    status_listener_del(supervisor.status_listener);
     desk_close(&supervisor.desk);
-    ev_loop_destroy(supervisor.ev);
+    loop_del(supervisor.loop);
     log_write(LOG_LEVEL_NOTICE, "stopped");
     return supervisor.exit_code;
 }

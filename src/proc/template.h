@@ -28,6 +28,7 @@
 struct service_setup {
     const struct options *options;
     struct listen_set *listening;
+    struct listen_set *status_listening; /* the supervisor's alone */
     const struct peers *peers;
     struct notify *notify;         /* the supervisor's */
     struct access_log *access_log; /* or NULL */

@@ -31,6 +31,7 @@
 #include "proc/monitor.h"
 #include "proc/reload.h"
 #include "proc/reopen.h"
+#include "proc/status_listener.h"
 #include "proc/upgrade.h"
 
 #include <errno.h>
@@ -73,6 +74,7 @@ struct worker {
     struct ev_io link; /* its fd is -1 without one */
     struct monitor monitor;
     struct age age;
+    struct status_listener *status_listener;
     int status;     /* to exit with */
     bool was_told;  /* a signal has stopped it */
     bool draining;  /* accepts no more */
@@ -500,11 +502,25 @@ static void apply_options(struct worker *worker, const struct options *before)
     set_limits(options, &worker->service.limits);
     worker->service.tmpdir = options->tmpdir;
     monitor_apply(&worker->monitor, options);
+    status_listener_apply(worker->status_listener, options);
     log_set_level((enum log_level)options->log_level);
     age_limit(&worker->age, options, worker->config->place != NULL);
     if (options_differ(before, options, "log") && log_open(options->log) == -1)
         log_write(LOG_LEVEL_ERROR, "cannot open the log %s: %s", options->log,
                   strerror(errno));
+}
+
+static bool open_status_listener(struct worker *worker)
+{
+    const struct listen_set *listening = worker->config->status_listening;
+
+    if (listening == NULL || listening->count == 0)
+        return true;
+    status_listener_log(listening);
+    worker->status_listener = status_listener_new(worker->loop, listening,
+                                                  &worker->monitor.desk.status,
+                                                  worker->config->options);
+    return worker->status_listener != NULL;
 }
 
 static int start(struct worker *worker)
@@ -516,7 +532,7 @@ static int start(struct worker *worker)
         return EX_OSERR;
     }
     worker->conns = conns_new(worker->loop, &worker->service);
-    if (worker->conns == NULL) {
+    if (worker->conns == NULL || !open_status_listener(worker)) {
         log_write(LOG_LEVEL_ERROR, "not enough memory");
         return EX_OSERR;
     }
@@ -758,6 +774,7 @@ static void end(struct worker *worker)
     acceptors_del(worker->acceptors);
     conns_del(worker->conns);
     worker->conns = NULL;
+    status_listener_del(worker->status_listener);
     monitor_close(&worker->monitor);
     while (!list_is_empty(&worker->retired))
         generation_del(

@@ -197,6 +197,18 @@ static void make_pair(int fds[2])
         0);
 }
 
+static struct wire *next_wire;
+
+/* Another wire takes over with what was fed. */
+static void feed_and_go(struct wire *wire, struct block *block,
+                        struct slice bytes)
+{
+    next_wire = open_wire(&service);
+    wire->successor = next_wire;
+    next_wire->ops->feed(next_wire, block, bytes);
+    (void)chain_append(&next_wire->out, slice_of("answer"));
+}
+
 /* Opens a connection whose peer has said something already. */
 static struct fake_wire *connect_saying(const char *text)
 {
@@ -884,6 +896,59 @@ static void the_cap_is_seen(void **state)
 
 /* --- memory --------------------------------------------------------------- */
 
+static void a_wire_may_leave_the_connection_to_another(void **state)
+{
+    struct wire_ops first = ops;
+    struct fake_wire *one = connect_saying(""), *two;
+    char answer[16];
+
+    (void)state;
+    first.feed = feed_and_go;
+    one->wire.ops = &first;
+    say(0, "hello");
+    while (next_wire == NULL)
+        loop_turn(loop, true);
+    two = fake(next_wire);
+    next_wire = NULL;
+    assert_int_equal(one->closes, 1);
+    assert_fed(two, "hello");
+    assert_int_equal(recv(peers[0], answer, sizeof(answer), 0), 6);
+    say(0, " again");
+    while (two->fed < 11)
+        loop_turn(loop, true);
+    assert_fed(two, "hello again");
+    assert_int_equal(conns_count(conns), 1);
+    hang_up(0);
+    until_closed(1);
+    assert_int_equal(two->eofs, 1);
+}
+
+/* Who is busy stays, however long it has been silent. */
+static void the_quietest_goes_when_there_is_no_place(void **state)
+{
+    struct fake_wire *busy = connect_saying("a"), *quiet, *loud;
+
+    (void)state;
+    busy->is_busy = true;
+    loop->now += 1;
+    quiet = connect_saying("b");
+    loud = connect_saying("c");
+    loop->now += 1;
+    loop_turn(loop, false);
+    say(2, "more");
+    while (loud->fed < 5)
+        loop_turn(loop, true);
+    assert_true(conns_close_quietest(conns));
+    assert_int_equal(closed, 1);
+    loop_turn(loop, false);
+    assert_int_equal(quiet->closes, 1);
+    assert_true(conns_close_quietest(conns));
+    loop_turn(loop, false);
+    assert_int_equal(loud->closes, 1);
+    assert_false(conns_close_quietest(conns));
+    assert_int_equal(busy->closes, 0);
+}
+
 static void without_a_wire_the_socket_is_closed(void **state)
 {
     int fds[2];
@@ -971,6 +1036,8 @@ int main(void)
         CONN_TEST(draining_waits_for_who_has_begun_a_request),
         CONN_TEST(the_end_closes_all_of_them),
         CONN_TEST(the_cap_is_seen),
+        CONN_TEST(a_wire_may_leave_the_connection_to_another),
+        CONN_TEST(the_quietest_goes_when_there_is_no_place),
         CONN_TEST(without_a_wire_the_socket_is_closed),
         CONN_TEST(comes_through_without_memory),
     };
