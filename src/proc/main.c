@@ -230,6 +230,8 @@ static int open_status_addresses(struct program *program)
     const struct string_list *list = &program->options.status_listen;
     struct listen_error error;
 
+    if (program->is_heir)
+        return EX_OK; /* it has those of the program before */
     for (size_t i = 0; i < list->count; i++) {
         struct address address;
         char why[ADDRESS_ERROR_TEXT];
@@ -378,22 +380,16 @@ static bool describe(void *arg, struct upgrade_state *state)
     if (program->access_log != NULL)
         state->access_log = access_log_file(program->access_log);
     state->listening = program->listening;
+    state->status_listening = program->status_listening;
     return options_each(&program->options, keep_setting, &state->settings);
 }
 
-/* Takes what the program left whose place this one has: at once, so that
- * whatever fails from here on does not lose it. */
-static int inherit(struct program *program)
+static int inherit_sockets(struct listen_set *to, struct listen_set *from)
 {
-    struct upgrade_state *left = &program->left;
-    struct listen_set *listening = &program->listening;
-
-    program->is_heir = true;
-    origin_inherit(&program->origin, left);
-    *listening = left->listening;
-    left->listening = (struct listen_set){ NULL, 0 };
-    for (size_t i = 0; i < listening->count; i++) {
-        struct listen_socket *sock = &listening->items[i];
+    *to = *from;
+    *from = (struct listen_set){ NULL, 0 };
+    for (size_t i = 0; i < to->count; i++) {
+        struct listen_socket *sock = &to->items[i];
 
         if (!listen_is_listening(sock->fd))
             return fail(EX_SOFTWARE,
@@ -403,6 +399,23 @@ static int inherit(struct program *program)
         if (sock->path_to_unlink != NULL)
             sock->bound_by = getpid();
     }
+    return EX_OK;
+}
+
+/* Takes what the program left whose place this one has: at once, so that
+ * whatever fails from here on does not lose it. */
+static int inherit(struct program *program)
+{
+    struct upgrade_state *left = &program->left;
+    int status, status_too;
+
+    program->is_heir = true;
+    origin_inherit(&program->origin, left);
+    status = inherit_sockets(&program->listening, &left->listening);
+    status_too =
+        inherit_sockets(&program->status_listening, &left->status_listening);
+    if (status != EX_OK || status_too != EX_OK)
+        return EX_SOFTWARE;
     program->is_spawned = left->is_spawned;
     program->pid_file = left->pid_file;
     program->pid_path = left->pid_path;

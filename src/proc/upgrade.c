@@ -76,6 +76,7 @@ static void release(struct upgrade_state *state)
     int saved = errno;
 
     state->listening = (struct listen_set){ NULL, 0 };
+    state->status_listening = (struct listen_set){ NULL, 0 };
     state->program = state->pid_path = NULL;
     upgrade_state_free(state);
     errno = saved;

@@ -28,15 +28,21 @@ void upgrade_state_init(struct upgrade_state *state)
     *state = nothing;
 }
 
+static void free_sockets(struct listen_set *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        free(set->items[i].name);
+        free(set->items[i].path_to_unlink);
+    }
+    free(set->items);
+}
+
 void upgrade_state_free(struct upgrade_state *state)
 {
-    for (size_t i = 0; i < state->listening.count; i++) {
-        free(state->listening.items[i].name);
-        free(state->listening.items[i].path_to_unlink);
-    }
+    free_sockets(&state->listening);
+    free_sockets(&state->status_listening);
     for (size_t i = 0; i < state->settings.count; i++)
         free(state->settings.items[i]);
-    free(state->listening.items);
     free(state->settings.items);
     free(state->program);
     free(state->pid_path);
@@ -68,6 +74,8 @@ void upgrade_state_each_fd(const struct upgrade_state *state,
             fn(arg, single[i]);
     for (size_t i = 0; i < state->listening.count; i++)
         fn(arg, state->listening.items[i].fd);
+    for (size_t i = 0; i < state->status_listening.count; i++)
+        fn(arg, state->status_listening.items[i].fd);
     for (size_t i = 0; i < state->count; i++)
         if (state->processes[i].fd != -1)
             fn(arg, state->processes[i].fd);
@@ -130,9 +138,10 @@ static void put_fd(struct text *text, const char *name, int fd)
         put(text, " %s=%d", name, fd);
 }
 
-static void put_listening(struct text *text, const struct listen_socket *sock)
+static void put_socket(struct text *text, const char *name,
+                       const struct listen_socket *sock)
 {
-    put(text, " listen=%d,%s,", sock->fd, sock->is_tcp ? "tcp" : "unix");
+    put(text, " %s=%d,%s,", name, sock->fd, sock->is_tcp ? "tcp" : "unix");
     put_text(text, sock->name);
     if (sock->path_to_unlink == NULL)
         return;
@@ -188,7 +197,9 @@ char *upgrade_state_write(const struct upgrade_state *state)
         put_text(&text, state->pid_path);
     }
     for (size_t i = 0; i < state->listening.count; i++)
-        put_listening(&text, &state->listening.items[i]);
+        put_socket(&text, "listen", &state->listening.items[i]);
+    for (size_t i = 0; i < state->status_listening.count; i++)
+        put_socket(&text, "status", &state->status_listening.items[i]);
     for (size_t i = 0; i < state->settings.count; i++) {
         put(&text, " setting=");
         put_text(&text, state->settings.items[i]);
@@ -314,10 +325,9 @@ struct reader {
     bool has_memory;
 };
 
-static bool read_socket(struct reader *reader)
+static bool read_socket_of(struct reader *reader, struct listen_set *set)
 {
     const struct parts *parts = &reader->parts;
-    struct listen_set *set = &reader->state->listening;
     struct listen_socket *items, *sock;
     unsigned long long dev = 0, ino = 0;
 
@@ -346,6 +356,16 @@ static bool read_socket(struct reader *reader)
     sock->dev = (dev_t)dev;
     sock->ino = (ino_t)ino;
     return true;
+}
+
+static bool read_socket(struct reader *reader)
+{
+    return read_socket_of(reader, &reader->state->listening);
+}
+
+static bool read_status_socket(struct reader *reader)
+{
+    return read_socket_of(reader, &reader->state->status_listening);
 }
 
 static bool read_setting(struct reader *reader)
@@ -515,9 +535,10 @@ static const struct {
     const char *name;
     bool (*read)(struct reader *reader);
 } lists[] = {
-    { "listen", read_socket },    { "setting", read_setting },
-    { "pidfile", read_pid_file }, { "template", read_template },
-    { "worker", read_worker },    { "elder", read_elder },
+    { "listen", read_socket },     { "status", read_status_socket },
+    { "setting", read_setting },   { "pidfile", read_pid_file },
+    { "template", read_template }, { "worker", read_worker },
+    { "elder", read_elder },
 };
 
 /* Reads one field.  seen: a bit for each of the single ones. */

@@ -2,7 +2,8 @@
  * the text of one variable of the environment.
  *
  *     1 pid=4711 program=/usr/sbin/fcgi-lua folder=4 generation=2 workers=2
- *       listen=6,tcp,127.0.0.1:9000 pidfile=7,/run/app.pid board=8
+ *       listen=6,tcp,127.0.0.1:9000 status=10,tcp,127.0.0.1:9001
+ *       pidfile=7,/run/app.pid board=8
  *       template=4712,9,2,1 worker=4713,10,1,0,2,1,0,
  *
  * (in one line).  The first word is the version of all that two programs must
@@ -63,7 +64,7 @@ struct upgrade_state {
     int pid_file;
     char *pid_path;
     int notify, log, access_log, board;
-    struct listen_set listening;
+    struct listen_set listening, status_listening;
     struct string_list settings; /* the script's: "name=value" */
     struct upgrade_process *processes;
     size_t count;

@@ -653,6 +653,10 @@ static void become_elder(struct worker *worker, int link)
 
     notify_close(worker->config->notify);
     ev_timer_stop(worker->loop->ev, &worker->heartbeat);
+    status_listener_del(worker->status_listener); /* the other one answers */
+    worker->status_listener = NULL;
+    if (worker->config->status_listening != NULL)
+        listen_close(worker->config->status_listening);
     ev_loop_fork(worker->loop->ev);
     upgrade_stop(&worker->upgrade); /* lets signals come */
     worker->elders = NULL;

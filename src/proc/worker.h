@@ -28,8 +28,8 @@ struct worker_config {
     struct listen_set *listening;
     const struct peers *peers;
     struct notify *notify; /* hears when it serves, reloads, stops, lives */
-    struct access_log *access_log;             /* or NULL */
-    const struct listen_set *status_listening; /* of one that serves alone */
+    struct access_log *access_log;       /* or NULL */
+    struct listen_set *status_listening; /* of one that serves alone */
     bool is_spawned;          /* a web server started the process, on fd 0 */
     struct script_worker who; /* the id also stands in the log */
     /* Of the program, to load the script anew at HUP; NULL: somebody else sees

@@ -371,6 +371,21 @@ def test_a_scraper_stays_through_reloads_and_kills(listening, options):
     assert scraper.get("/ping").text == "pong"
 
 
+def test_it_goes_on_after_an_upgrade(listening):
+    scraper = listening()
+    gw = scraper.gw
+    with gw.connect() as conn:
+        conn.start(1, {"SCRIPT_NAME": "/sleep"})
+        wait_until(lambda: scraper.json()["active requests"] == 1, "it")
+        socket_before = os.stat(scraper.address)
+        gw.signal(signal.SIGUSR2)
+        wait_until(lambda: scraper.json()["generation"] == 2, "generation 2")
+        assert os.stat(scraper.address).st_ino == socket_before.st_ino
+    assert gw.request().text.split()[1:] == [str(gw.pid), "2"]
+    gw.stop()
+    assert not os.path.exists(scraper.address)
+
+
 def test_workers_do_not_hold_it(listening):
     """Neither the socket nor its connections are in another process."""
     scraper = listening("-w", "2")

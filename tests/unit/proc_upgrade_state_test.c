@@ -32,6 +32,9 @@ static struct upgrade_state full_state(void)
         { .fd = 5, .is_tcp = true, .name = NULL },
         { .fd = 6, .dev = 66306, .ino = 18446744073709551615u },
     };
+    static struct listen_socket status_socket = { .fd = 17,
+                                                  .is_tcp = true,
+                                                  .name = NULL };
     static char *settings[2];
     static struct upgrade_process processes[] = {
         { UPGRADE_TEMPLATE, 4712, 12, 0, 0, 2, 1, 0, "" },
@@ -42,6 +45,7 @@ static struct upgrade_state full_state(void)
     };
 
     sockets[0].name = text("[::1]:9000");
+    status_socket.name = text("127.0.0.1:9001");
     sockets[1].name = text("unix:/run/a b,c=%\n\xc3\xa9.sock");
     sockets[1].path_to_unlink = text("/run/a b,c=%\n\xc3\xa9.sock");
     settings[0] = text("workers=4");
@@ -61,10 +65,30 @@ static struct upgrade_state full_state(void)
         .access_log = 11,
         .board = 16,
         .listening = { sockets, 2 },
+        .status_listening = { &status_socket, 1 },
         .settings = { settings, 2 },
         .processes = processes,
         .count = 5,
     };
+}
+
+static void assert_same_sockets(const struct listen_set *a,
+                                const struct listen_set *b)
+{
+    assert_int_equal(a->count, b->count);
+    for (size_t i = 0; i < a->count; i++) {
+        const struct listen_socket *x = &a->items[i];
+        const struct listen_socket *y = &b->items[i];
+
+        assert_int_equal(x->fd, y->fd);
+        assert_int_equal(x->is_tcp, y->is_tcp);
+        assert_string_equal(x->name, y->name);
+        assert_int_equal(x->path_to_unlink == NULL, y->path_to_unlink == NULL);
+        if (x->path_to_unlink != NULL)
+            assert_string_equal(x->path_to_unlink, y->path_to_unlink);
+        assert_int_equal(x->dev, y->dev);
+        assert_int_equal(x->ino, y->ino);
+    }
 }
 
 static void assert_same(const struct upgrade_state *a,
@@ -83,20 +107,8 @@ static void assert_same(const struct upgrade_state *a,
     assert_int_equal(a->log, b->log);
     assert_int_equal(a->access_log, b->access_log);
     assert_int_equal(a->board, b->board);
-    assert_int_equal(a->listening.count, b->listening.count);
-    for (size_t i = 0; i < a->listening.count; i++) {
-        const struct listen_socket *x = &a->listening.items[i];
-        const struct listen_socket *y = &b->listening.items[i];
-
-        assert_int_equal(x->fd, y->fd);
-        assert_int_equal(x->is_tcp, y->is_tcp);
-        assert_string_equal(x->name, y->name);
-        assert_int_equal(x->path_to_unlink == NULL, y->path_to_unlink == NULL);
-        if (x->path_to_unlink != NULL)
-            assert_string_equal(x->path_to_unlink, y->path_to_unlink);
-        assert_int_equal(x->dev, y->dev);
-        assert_int_equal(x->ino, y->ino);
-    }
+    assert_same_sockets(&a->listening, &b->listening);
+    assert_same_sockets(&a->status_listening, &b->status_listening);
     assert_int_equal(a->settings.count, b->settings.count);
     for (size_t i = 0; i < a->settings.count; i++)
         assert_string_equal(a->settings.items[i], b->settings.items[i]);
@@ -197,6 +209,8 @@ static void what_is_wrong_is_refused(void **state)
           "generation is malformed, or there twice" },
         { "1 check=2", "check is malformed, or there twice" },
         { "1 board=2147483648", "board is malformed, or there twice" },
+        { "1 status=3,tcp", "status is malformed, or there twice" },
+        { LEAST SOCKET " status=3,tcp,x", "it names the descriptor 3 twice" },
         { "1 listen=3,tcp", "listen is malformed, or there twice" },
         { "1 listen=3,udp,x", "listen is malformed, or there twice" },
         { "1 listen=2,tcp,x", "listen is malformed, or there twice" },
@@ -293,7 +307,7 @@ static void all_descriptors_but_that_of_the_check_are_named(void **state)
 
     (void)state;
     upgrade_state_each_fd(&full, count, &n);
-    assert_int_equal(n, 6 + 2 + 4);
+    assert_int_equal(n, 6 + 2 + 1 + 4);
     upgrade_state_init(&none);
     n = 0;
     upgrade_state_each_fd(&none, count, &n);
