@@ -15,7 +15,10 @@
 static const double pause_seconds = 0.1;   /* before accept is tried again */
 static const double share_seconds = 0.001; /* that are left to others */
 static const double log_seconds = 60;      /* between two lines about it */
-enum { BURST_MAX = 64 };
+enum {
+    BURST_MAX = 64,
+    LATE_MAX = 4 /* of those that others should have taken */
+};
 
 struct acceptor {
     struct acceptors *all;
@@ -30,7 +33,7 @@ struct acceptors {
     wire_open_fn *open_wire;
     struct ev_timer retry;
     double logged;
-    bool (*has_enough)(void *arg); /* or NULL */
+    uint32_t (*room)(void *arg); /* or NULL */
     void *arg;
     bool has_waited; /* left them to others: takes what is there now */
     bool stopped, paused;
@@ -139,20 +142,26 @@ static bool accept_one(struct acceptor *acceptor)
     return true;
 }
 
-/* Not for longer than a millisecond: the others may be busy. */
-static bool leave_to_others(struct acceptors *all)
+/* How many of burst to accept now.  None are left to the others not for longer
+ * than a millisecond: these may be busy. */
+static unsigned share(struct acceptors *all, unsigned burst)
 {
-    if (all->has_enough == NULL)
-        return false;
-    if (all->has_waited || !all->has_enough(all->arg)) {
-        all->has_waited = false;
-        return false;
+    uint32_t room;
+
+    if (all->room == NULL)
+        return burst;
+    room = all->room(all->arg);
+    if (room == 0 && !all->has_waited) {
+        all->has_waited = true;
+        pause_all(all);
+        ev_timer_set(&all->retry, share_seconds, 0);
+        ev_timer_start(all->loop->ev, &all->retry);
+        return 0;
     }
-    all->has_waited = true;
-    pause_all(all);
-    ev_timer_set(&all->retry, share_seconds, 0);
-    ev_timer_start(all->loop->ev, &all->retry);
-    return true;
+    all->has_waited = false;
+    if (room == 0)
+        room = LATE_MAX;
+    return room < burst ? room : burst;
 }
 
 /* As many as last time and one more: asking until there are none would cost a
@@ -160,7 +169,7 @@ static bool leave_to_others(struct acceptors *all)
 static void on_acceptable(struct ev_loop *ev, struct ev_io *watcher, int events)
 {
     struct acceptor *acceptor = watcher->data;
-    unsigned n = 0;
+    unsigned n = 0, most;
 
     (void)ev;
     (void)events;
@@ -168,10 +177,13 @@ static void on_acceptable(struct ev_loop *ev, struct ev_io *watcher, int events)
         pause_all(acceptor->all);
         return;
     }
-    if (leave_to_others(acceptor->all))
+    most = share(acceptor->all, acceptor->burst);
+    if (most == 0)
         return;
-    while (n < acceptor->burst && accept_one(acceptor))
+    while (n < most && accept_one(acceptor))
         n++;
+    if (n == most && most < acceptor->burst)
+        return;
     if (n == acceptor->burst)
         acceptor->burst = n < BURST_MAX ? n + 1 : BURST_MAX;
     else
@@ -209,10 +221,10 @@ struct acceptors *acceptors_new(struct loop *loop, struct conns *conns,
     return all;
 }
 
-void acceptors_share(struct acceptors *acceptors, bool (*has_enough)(void *arg),
+void acceptors_share(struct acceptors *acceptors, uint32_t (*room)(void *arg),
                      void *arg)
 {
-    acceptors->has_enough = has_enough;
+    acceptors->room = room;
     acceptors->arg = arg;
 }
 

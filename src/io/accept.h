@@ -22,10 +22,10 @@ struct acceptors *acceptors_new(struct loop *loop, struct conns *conns,
                                 const struct peers *peers,
                                 wire_open_fn *open_wire);
 
-/* Shares the sockets with other processes: while has_enough(arg) says so new
- * connections are left to the others for a millisecond, and what still waits
- * then is taken. */
-void acceptors_share(struct acceptors *acceptors, bool (*has_enough)(void *arg),
+/* Shares the sockets with other processes: room(arg) says how many connections
+ * to take now.  If none, they are left to the others for a millisecond, and
+ * what still waits then is taken, a few each millisecond. */
+void acceptors_share(struct acceptors *acceptors, uint32_t (*room)(void *arg),
                      void *arg);
 
 /* Accepts no more; the sockets stay open, they are the set's. */

@@ -38,6 +38,7 @@ struct conns {
     size_t block_used;
     unsigned count;
     bool draining;
+    unsigned surplus; /* connections that others should have */
     void (*on_close)(void *arg);
     void *on_close_arg;
     bool (*give_away)(void *arg, int fd);
@@ -344,17 +345,33 @@ static void conn_settle(struct conn *conn)
         arm_timer(conn, at);
 }
 
-/* An idle connection of a worker that drains. */
+/* Is it between two requests, with nothing of either side under way? */
+static bool is_idle(const struct conn *conn)
+{
+    const struct wire *wire = conn->wire;
+
+    return wire->state == WIRE_OPEN && !wire->ops->is_busy(wire) &&
+           wire->ops->owed_since(wire) <= 0;
+}
+
+/* An idle connection of a worker that drains, or has too many of them. */
 static void conn_retire(struct conn *conn)
 {
     struct conns *conns = conn->conns;
     struct wire *wire = conn->wire;
 
-    if (conns->give_away == NULL || conn->got_eof) {
+    if (conns->draining && (conns->give_away == NULL || conn->got_eof)) {
         wire->state = WIRE_CLOSE;
-    } else if (wire->out.len == 0) {
-        conns->give_away(conns->give_away_arg, conn->fd);
-        wire->state = WIRE_BROKEN; /* ours closes; nothing is shut down */
+    } else if (conns->give_away != NULL && !conn->got_eof &&
+               wire->out.len == 0) {
+        bool is_given = conns->give_away(conns->give_away_arg, conn->fd);
+
+        if (is_given || conns->draining)
+            wire->state = WIRE_BROKEN; /* ours closes; nothing is shut down */
+        if (is_given && conns->surplus > 0)
+            conns->surplus--;
+        else
+            conns->surplus = 0;
     }
 }
 
@@ -368,8 +385,7 @@ static void conn_speak(struct loop_speaker *speaker)
         conn_eof(conn);
         wire->state = WIRE_BROKEN;
     }
-    if (conn->conns->draining && wire->state == WIRE_OPEN &&
-        !wire->ops->is_busy(wire) && wire->ops->owed_since(wire) <= 0)
+    if ((conn->conns->draining || conn->conns->surplus > 0) && is_idle(conn))
         conn_retire(conn);
     if (wire->state == WIRE_BROKEN)
         conn_close(conn);
@@ -484,6 +500,14 @@ void conns_on_idle(struct conns *conns, bool (*give_away)(void *arg, int fd),
 {
     conns->give_away = give_away;
     conns->give_away_arg = arg;
+}
+
+void conns_shed(struct conns *conns, unsigned n)
+{
+    conns->surplus = n;
+    for (struct list *link = conns->all.next; link != &conns->all && n > 0;
+         link = link->next)
+        conn_touch(list_entry(link, struct conn, link));
 }
 
 void conns_drain(struct conns *conns)

@@ -39,13 +39,17 @@ bool conns_close_quietest(struct conns *conns);
 /* Calls fn(arg) whenever a connection has closed. */
 void conns_on_close(struct conns *conns, void (*fn)(void *arg), void *arg);
 
-/* What conns_drain does with a connection that is idle, between two requests:
- * give_away(arg, fd) gives its socket to somebody else and returns true; the
- * connection here closes in any case. */
+/* What becomes of connections that are idle, between two requests, when this
+ * process is to have none or fewer of them: give_away(arg, fd) gives the socket
+ * to somebody else and returns true.  It may be NULL. */
 void conns_on_idle(struct conns *conns, bool (*give_away)(void *arg, int fd),
                    void *arg);
 
-/* Closes idle connections, and each other one as soon as it is idle. */
+/* Gives away the next n connections that are idle. */
+void conns_shed(struct conns *conns, unsigned n);
+
+/* Gives away (or closes) idle connections, and each other one as soon as it is
+ * idle. */
 void conns_drain(struct conns *conns);
 
 #endif

@@ -169,20 +169,6 @@ void board_release(struct board *board, struct board_slot *slot)
     board->changes++;
 }
 
-bool board_is_over_mean(const struct board *board,
-                        const struct board_slot *slot)
-{
-    uint64_t sum = 0, count = 0;
-    unsigned seen = slots_seen(board);
-
-    for (unsigned i = 0; i < seen; i++)
-        if (board->slots[i].accepts) {
-            sum += board->slots[i].conns;
-            count++;
-        }
-    return slot->conns * count > sum;
-}
-
 static void sum_once(const struct board *board, uint64_t sums[BOARD_COUNTS])
 {
     unsigned seen = slots_seen(board);

@@ -64,7 +64,9 @@ struct board_slot {
     alignas(64) _Atomic bool is_used; /* workers do not share cache lines */
     _Atomic bool accepts;
     _Atomic uint32_t id, pid, generation;
-    _Atomic uint32_t conns;  /* open now */
+    _Atomic uint32_t conns; /* open now */
+    /* Connections that the supervisor has sent, and that have arrived. */
+    _Atomic uint32_t given, taken;
     _Atomic uint32_t active; /* requests under way, without pages of ours */
     _Atomic uint32_t active_max;
     _Atomic uint32_t tasks;
@@ -166,10 +168,6 @@ board_snapshot(struct board *board, const struct board_slot *slot)
 /* For how many ms its loop has not turned, if that is long enough to be told;
  * else 0.  now is in ms of the monotonic clock. */
 uint64_t board_blocked(const struct board_slot *slot, uint64_t now);
-
-/* Has this worker more connections than the mean of those that accept? */
-bool board_is_over_mean(const struct board *board,
-                        const struct board_slot *slot);
 
 /* The sums over all workers, living and gone. */
 void board_sum(const struct board *board, uint64_t sums[BOARD_COUNTS]);

@@ -61,6 +61,7 @@ struct crew_worker {
     char wish[16];                /* why it wants to be replaced, or "" */
     char reason[16];              /* why it drains */
     double started;
+    uint32_t surplus; /* connections that it was told to hand over */
     struct ev_io watcher;
     struct ev_timer killer;
     uint64_t seen_busy; /* see crew_look.c */
@@ -149,6 +150,9 @@ void crew_conns_take_back(struct crew_worker *worker);
 
 /* Looks for workers for those that have none. */
 void crew_conns_settle(struct supervisor *supervisor);
+
+/* Has workers with many more connections than others hand some over. */
+void crew_conns_balance(struct supervisor *supervisor);
 
 /* Closes those. */
 void crew_conns_drop(struct supervisor *supervisor);

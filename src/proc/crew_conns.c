@@ -8,6 +8,7 @@
 #include "proc/crew.h"
 
 #include "base/log.h"
+#include "ops/share.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -27,7 +28,7 @@ static bool is_better(const struct crew_worker *a, const struct crew_worker *b)
         return a->post.count == 0;
     if (a->crew != b->crew)
         return a->crew->number > b->crew->number;
-    return a->slot->conns < b->slot->conns;
+    return share_load(a->slot) < share_load(b->slot);
 }
 
 static struct crew_worker *find_taker(struct supervisor *supervisor)
@@ -54,7 +55,7 @@ static bool give_to_worker(struct supervisor *supervisor, int fd)
 
     if (taker == NULL || post_send(&taker->post, &message, fd) == -1)
         return false;
-    taker->slot->conns++; /* until it counts itself */
+    taker->slot->given++;
     close(fd);
     return true;
 }
@@ -115,6 +116,31 @@ void crew_conns_take_back(struct crew_worker *worker)
 {
     int fd;
 
-    while ((fd = post_take_back(&worker->post, LINK_CONN)) != -1)
+    while ((fd = post_take_back(&worker->post, LINK_CONN)) != -1) {
+        worker->slot->given--;
         crew_conn_pass(worker->supervisor, fd);
+    }
+}
+
+/* All would go to a generation that rises anyway. */
+void crew_conns_balance(struct supervisor *supervisor)
+{
+    const struct board *board = supervisor->setup->board;
+
+    if (supervisor->stopping || list_is_empty(&supervisor->crews) ||
+        list_entry(supervisor->crews.prev, struct crew, link) !=
+            supervisor->current)
+        return;
+    for (struct list *link = supervisor->workers.next;
+         link != &supervisor->workers; link = link->next) {
+        struct crew_worker *worker = list_entry(link, struct crew_worker, link);
+        struct link_message message = { .kind = LINK_SHED };
+
+        if (worker->state != WORKER_SERVING || worker->post.count > 0)
+            continue;
+        message.id = share_surplus(board, worker->slot);
+        if (message.id > 0 || worker->surplus > 0)
+            post_send(&worker->post, &message, -1);
+        worker->surplus = message.id;
+    }
 }

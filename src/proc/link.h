@@ -30,6 +30,7 @@ enum link_kind {
                       to be handed over? */
     LINK_STOP,     /* at once */
     LINK_CONN,     /* serve this connection, which comes with it */
+    LINK_SHED,     /* hand over so many connections (id) that are idle */
     LINK_PING,     /* answer, if your loop turns */
     LINK_SNAPSHOT, /* write down what runs: see ops/snapshot.h */
     /* ... and to a template as well */

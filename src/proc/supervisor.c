@@ -246,6 +246,7 @@ static void on_look(struct ev_loop *ev, struct ev_timer *watcher, int events)
     (void)ev;
     (void)events;
     crews_look(supervisor, look_seconds);
+    crew_conns_balance(supervisor);
     notify_watchdog(supervisor->setup->notify);
     crews_find_dead(supervisor);
     crews_sweep(supervisor);

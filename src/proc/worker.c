@@ -24,6 +24,7 @@
 #include "io/accept.h"
 #include "io/conn.h"
 #include "io/loop_ev.h"
+#include "ops/share.h"
 #include "proc/age.h"
 #include "proc/generation.h"
 #include "proc/held.h"
@@ -154,7 +155,9 @@ static void drain(struct worker *worker, const char *reason, bool can_hand_over)
     worker->reason = reason;
     tell_stopping(worker);
     worker->config->slot->accepts = false;
-    if (worker->link.fd != -1 && can_hand_over)
+    if (worker->link.fd == -1 || !can_hand_over)
+        conns_on_idle(worker->conns, NULL, NULL); /* nobody takes them */
+    else
         conns_on_idle(worker->conns, hand_over, worker);
     reload_stop(&worker->reload);
     if (worker->elders != NULL) {
@@ -276,6 +279,19 @@ static const char *known_reason(const char *text)
     return "stop";
 }
 
+/* A connection that another worker had, where it was counted. */
+static void take_conn(struct worker *worker, int fd)
+{
+    struct board_slot *slot = worker->config->slot;
+
+    if (fd != -1 && (worker->draining || worker->acceptors == NULL))
+        close(fd);
+    else if (fd != -1 && conns_open(worker->conns, fd, fcgi_session_open))
+        worker->service.accepted--;
+    slot->conns = conns_count(worker->conns);
+    slot->taken++;
+}
+
 static void obey(struct worker *worker, const struct link_message *message,
                  int fd)
 {
@@ -288,9 +304,10 @@ static void obey(struct worker *worker, const struct link_message *message,
         worker->stopped = true;
         break;
     case LINK_CONN:
-        if (fd != -1 && !worker->draining && worker->acceptors != NULL &&
-            conns_open(worker->conns, fd, fcgi_session_open))
-            return;
+        take_conn(worker, fd);
+        return;
+    case LINK_SHED:
+        conns_shed(worker->conns, message->id);
         break;
     case LINK_REOPEN:
         reopen_take(message, fd, worker->config->access_log);
@@ -326,12 +343,12 @@ static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events)
     }
 }
 
-static bool is_over_mean(void *arg)
+static uint32_t room_for_more(void *arg)
 {
     const struct worker *worker = arg;
 
     worker->config->slot->conns = conns_count(worker->conns);
-    return board_is_over_mean(worker->config->board, worker->config->slot);
+    return share_room(worker->config->board, worker->config->slot);
 }
 
 static void watch_link(struct worker *worker, int link)
@@ -347,7 +364,8 @@ static void take_place(struct worker *worker)
     const struct link_message message = { .kind = LINK_READY,
                                           .value = getpid() };
 
-    acceptors_share(worker->acceptors, is_over_mean, worker);
+    acceptors_share(worker->acceptors, room_for_more, worker);
+    conns_on_idle(worker->conns, hand_over, worker);
     link_send(place->link, &message, -1);
 }
 

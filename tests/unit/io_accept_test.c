@@ -282,6 +282,34 @@ static void a_crowd_is_served(void **state)
     until_opened(101);
 }
 
+static uint32_t room_left(void *arg)
+{
+    return *(const uint32_t *)arg;
+}
+
+static void others_get_a_millisecond_for_their_share(void **state)
+{
+    uint32_t room = 0;
+    double begun;
+
+    (void)state;
+    listen_on_path();
+    start();
+    acceptors_share(acceptors, room_left, &room);
+    for (int i = 0; i < 10; i++)
+        connect_new(&set.items[0]);
+    some_turns();
+    assert_int_equal(opened, 0);
+    begun = loop_now();
+    until_opened(10); /* nobody else takes them */
+    assert_true(loop_now() - begun >= 0.001);
+    room = 2;
+    for (int i = 0; i < 10; i++)
+        connect_new(&set.items[0]);
+    until_opened(20);
+    assert_int_equal(log_lines(), 0);
+}
+
 static void at_the_cap_connections_wait(void **state)
 {
     (void)state;
@@ -503,6 +531,7 @@ int main(void)
         ACCEPT_TEST(every_socket_of_the_set_accepts),
         ACCEPT_TEST(what_is_accepted_is_non_blocking_and_not_inherited),
         ACCEPT_TEST(a_crowd_is_served),
+        ACCEPT_TEST(others_get_a_millisecond_for_their_share),
         ACCEPT_TEST(at_the_cap_connections_wait),
         ACCEPT_TEST(without_descriptors_connections_wait_and_nothing_spins),
         ACCEPT_TEST(without_memory_for_a_wire_the_rest_waits),

@@ -865,6 +865,107 @@ static void draining_waits_for_who_has_begun_a_request(void **state)
     assert_int_equal(closed, 1);
 }
 
+/* Somebody who takes sockets, unless there is no room. */
+struct taker {
+    int fds[WIRES];
+    int count, room;
+};
+
+static bool take(void *arg, int fd)
+{
+    struct taker *taker = arg;
+
+    if (taker->count == taker->room)
+        return false;
+    taker->fds[taker->count++] = dup(fd);
+    return true;
+}
+
+/* What the peer says is heard where the socket is now. */
+static void assert_moved(struct taker *taker, int i, int peer)
+{
+    char text[TEXT];
+
+    say(peer, "hello");
+    assert_int_equal(recv(taker->fds[i], text, sizeof(text), 0), 5);
+    close(taker->fds[i]);
+}
+
+static void draining_gives_away_who_is_idle(void **state)
+{
+    struct taker taker = { .room = WIRES };
+    struct fake_wire *idle = connect_saying(""), *busy = connect_saying("x");
+
+    (void)state;
+    busy->is_busy = true;
+    conns_on_idle(conns, take, &taker);
+    loop_turn(loop, false);
+    assert_int_equal(taker.count, 0);
+    conns_drain(conns);
+    loop_turn(loop, false);
+    assert_int_equal(idle->closes, 1);
+    assert_int_equal(taker.count, 1);
+    assert_moved(&taker, 0, 0);
+    answer(busy, "done");
+    busy->is_busy = false;
+    loop_turn(loop, false);
+    assert_int_equal(taker.count, 2);
+    assert_heard(1, "done");
+    assert_moved(&taker, 1, 1);
+}
+
+static void a_surplus_is_given_away_and_no_more(void **state)
+{
+    struct taker taker = { .room = WIRES };
+    struct fake_wire *busy = connect_saying("x"), *half = connect_saying("y");
+
+    (void)state;
+    (void)connect_saying("");
+    (void)connect_saying("");
+    busy->is_busy = true;
+    half->owed = *loop_clock(loop);
+    conns_on_idle(conns, take, &taker);
+    conns_shed(conns, 1);
+    loop_turn(loop, false);
+    assert_int_equal(taker.count, 1);
+    assert_moved(&taker, 0, 2);
+    assert_int_equal(conns_count(conns), 3);
+    conns_shed(conns, 2);
+    loop_turn(loop, false);
+    assert_int_equal(taker.count, 2);
+    assert_moved(&taker, 1, 3);
+    loop_turn(loop, false);
+    assert_int_equal(conns_count(conns), 2); /* neither is idle */
+    busy->is_busy = false;
+    wire_changed(&busy->wire);
+    loop_turn(loop, false);
+    assert_int_equal(taker.count, 3);
+    assert_moved(&taker, 2, 0);
+    half->owed = 0;
+    wire_changed(&half->wire);
+    loop_turn(loop, false);
+    assert_int_equal(conns_count(conns), 1);
+    assert_open(1);
+}
+
+static void a_surplus_that_nobody_takes_stays(void **state)
+{
+    struct taker taker = { .room = 0 };
+
+    (void)state;
+    (void)connect_saying("");
+    conns_shed(conns, 1); /* there is nobody at all */
+    loop_turn(loop, false);
+    conns_on_idle(conns, take, &taker);
+    conns_shed(conns, 1);
+    loop_turn(loop, false);
+    assert_int_equal(conns_count(conns), 1);
+    assert_open(0);
+    taker.room = 1;
+    loop_turn(loop, false);
+    assert_int_equal(taker.count, 0); /* it was asked once */
+}
+
 static void the_end_closes_all_of_them(void **state)
 {
     (void)state;
@@ -1034,6 +1135,9 @@ int main(void)
         CONN_TEST(draining_closes_who_is_idle_at_once),
         CONN_TEST(draining_hears_what_has_come_already),
         CONN_TEST(draining_waits_for_who_has_begun_a_request),
+        CONN_TEST(draining_gives_away_who_is_idle),
+        CONN_TEST(a_surplus_is_given_away_and_no_more),
+        CONN_TEST(a_surplus_that_nobody_takes_stays),
         CONN_TEST(the_end_closes_all_of_them),
         CONN_TEST(the_cap_is_seen),
         CONN_TEST(a_wire_may_leave_the_connection_to_another),
