@@ -6,17 +6,19 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "ops/share.h"
 
 static struct board *board;
+static int board_fd = -1;
 static struct board_slot *slots[3];
 
 static int set_up(void **state)
 {
     (void)state;
-    board = board_new();
+    board = board_new(&board_fd);
     if (board == NULL)
         return -1;
     for (unsigned i = 0; i < 3; i++) {
@@ -31,6 +33,8 @@ static int tear_down(void **state)
 {
     (void)state;
     board_del(board);
+    close(board_fd);
+    board_fd = -1;
     return 0;
 }
 
