@@ -8,7 +8,10 @@
 #include "core/limits.h"
 #include "core/request.h"
 
+#include <assert.h>
 #include <stdio.h>
+
+enum { FIELDS_MAX = 800 }; /* of an answer that is not the script's */
 
 void response_init(struct response *response)
 {
@@ -452,12 +455,13 @@ void response_finish(struct request *req, uint32_t app_status)
 static void send_own(struct request *req, int status, struct slice fields,
                      struct slice body)
 {
-    char head[512];
+    char head[FIELDS_MAX + 128];
     struct response *response = &req->response;
     int len;
 
     if (response_is_begun(response) || req->is_aborted)
         return;
+    assert(fields.len <= FIELDS_MAX);
     buffer_free(&response->head);
     len = snprintf(head, sizeof(head),
                    "Status: %d %s\r\n%.*sContent-Length: %zu\r\n\r\n", status,
@@ -479,16 +483,22 @@ void response_answer(struct request *req, int status, struct slice fields,
         end(req, 0, EXCHANGE_COMPLETE);
 }
 
+void response_fail_with(struct request *req, int status, struct slice fields,
+                        struct slice body)
+{
+    if (req->exchange == NULL)
+        return;
+    send_own(req, status, fields, body);
+    if (req->exchange != NULL)
+        end(req, 1, status == 503 ? EXCHANGE_OVERLOADED : EXCHANGE_COMPLETE);
+}
+
 void response_fail(struct request *req, int status)
 {
     char text[64];
-    int len;
+    int len =
+        snprintf(text, sizeof(text), "%d %s\n", status, head_reason(status));
 
-    if (req->exchange == NULL)
-        return;
-    len = snprintf(text, sizeof(text), "%d %s\n", status, head_reason(status));
-    send_own(req, status, slice_of("Content-Type: text/plain\r\n"),
-             (struct slice){ text, (size_t)len });
-    if (req->exchange != NULL)
-        end(req, 1, status == 503 ? EXCHANGE_OVERLOADED : EXCHANGE_COMPLETE);
+    response_fail_with(req, status, slice_of("Content-Type: text/plain\r\n"),
+                       (struct slice){ text, (size_t)len });
 }

@@ -293,6 +293,36 @@ int listen_open(const struct address *address, struct listen_set *set,
     return host_open(address, set, error);
 }
 
+static bool is_loopback(const struct sockaddr_storage *address)
+{
+    const struct sockaddr_in *v4 = (const void *)address;
+    const struct sockaddr_in6 *v6 = (const void *)address;
+
+    if (address->ss_family == AF_INET)
+        return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    if (address->ss_family != AF_INET6)
+        return true; /* a unix socket */
+    return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
+           (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) &&
+            v6->sin6_addr.s6_addr[12] == IN_LOOPBACKNET);
+}
+
+bool listen_is_public(const struct listen_set *set, char where[ADDRESS_TEXT])
+{
+    for (size_t i = 0; i < set->count; i++) {
+        struct sockaddr_storage address = { 0 };
+        socklen_t len = sizeof(address);
+
+        if (getsockname(set->items[i].fd, (struct sockaddr *)&address, &len) ==
+                -1 ||
+            is_loopback(&address))
+            continue;
+        listen_print_sockaddr((struct sockaddr *)&address, len, where);
+        return true;
+    }
+    return false;
+}
+
 void listen_log(const struct listen_set *set)
 {
     for (size_t i = 0; i < set->count; i++)

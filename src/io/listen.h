@@ -77,6 +77,10 @@ bool listen_is_listening(int fd);
  * socket; or -1 as listen_open. */
 int listen_from_stdin(struct listen_set *set, struct listen_error *error);
 
+/* Can other machines connect?  Then where is the first address at which they
+ * can, as in logs. */
+bool listen_is_public(const struct listen_set *set, char where[ADDRESS_TEXT]);
+
 /* A line of the log for each. */
 void listen_log(const struct listen_set *set);
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "proc/link.h"
 #include "proc/notify.h"
+#include "proc/watched.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -127,6 +128,20 @@ void crew_abandon(struct crew *crew)
         crew_start(supervisor, NULL, "reload");
 }
 
+void crews_break(struct supervisor *supervisor, const char *why)
+{
+    const struct service_setup *setup = supervisor->setup;
+
+    if (!setup->options->dev)
+        return;
+    snprintf(supervisor->broken, sizeof(supervisor->broken), "%s", why);
+    for (struct list *link = supervisor->workers.next;
+         link != &supervisor->workers; link = link->next)
+        watched_break_by_post(setup->watch,
+                              &list_entry(link, struct crew_worker, link)->post,
+                              why);
+}
+
 /* Is there no other generation that serves or tries to? */
 static bool is_alone(const struct crew *crew)
 {
@@ -169,6 +184,7 @@ static void load_failed(struct crew *crew, int exit_code, const char *why)
     snprintf(front, sizeof(front), "the %s failed", what);
     notify_ready(supervisor->setup->notify, front);
     supervisor->setup->board->failed_reloads++;
+    crews_break(supervisor, why);
     crew_abandon(crew);
     if (supervisor->current == NULL || supervisor->current->fd == -1)
         crew_fill_later(supervisor, false); /* it cannot replace anybody */
@@ -283,6 +299,10 @@ void crew_hear(struct ev_loop *ev, struct ev_io *watcher, int events)
             else
                 crew_worker_gone(worker, EX_OSERR << 8);
             break;
+        case LINK_FILE:
+            if (supervisor->setup->watch != NULL)
+                watched_take(supervisor->setup->watch, &message);
+            break;
         case LINK_EXITED:
             if (worker != NULL && worker->crew == crew)
                 crew_worker_gone(worker, message.value);
@@ -322,6 +342,8 @@ static void leave_supervisor(struct supervisor *supervisor)
     for (int i = 0; i < SUPERVISOR_SIGNALS; i++)
         ev_signal_stop(supervisor->ev, &supervisor->signals[i]);
     ev_signal_stop(supervisor->ev, &supervisor->child);
+    if (supervisor->setup->watch != NULL)
+        watch_leave(supervisor->setup->watch);
     status_listener_del(supervisor->status_listener);
     listen_close(supervisor->setup->status_listening);
     loop_del(supervisor->loop);
@@ -338,6 +360,8 @@ static _Noreturn void be_template(struct supervisor *supervisor,
     int code;
 
     leave_supervisor(supervisor);
+    if (setup->watch != NULL)
+        watched_over_link(link);
     code =
         supervisor->prepare(supervisor->prepare_arg, setup, &script, message);
     if (code != EX_OK) {
@@ -408,6 +432,9 @@ bool crew_start(struct supervisor *supervisor, struct script *script,
         goto fail;
     close(fds[1]);
     init_crew(crew, supervisor, pid, fds[0], old_reason);
+    supervisor->broken[0] = '\0';
+    if (script == NULL && supervisor->setup->watch != NULL)
+        watch_begin_load(supervisor->setup->watch);
     return true;
 
 fail:

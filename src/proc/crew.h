@@ -11,6 +11,7 @@
 
 #include "base/list.h"
 #include "proc/desk.h"
+#include "proc/link.h"
 #include "proc/post.h"
 #include "proc/supervisor.h"
 #include "proc/upgrade.h"
@@ -97,6 +98,7 @@ struct supervisor {
     struct ev_timer homes;
     struct desk desk;
     struct status_listener *status_listener;
+    char broken[LINK_TEXT_MAX]; /* --dev: why the newest code does not load */
 };
 
 /* --- crew_worker.c: one worker --- */
@@ -173,6 +175,9 @@ bool crew_start(struct supervisor *supervisor, struct script *script,
 
 /* Hears what its template says. */
 void crew_watch(struct crew *crew);
+
+/* With --dev: has all workers answer with the reason. */
+void crews_break(struct supervisor *supervisor, const char *why);
 
 /* Ends a generation that never came to serve. */
 void crew_abandon(struct crew *crew);

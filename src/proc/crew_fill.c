@@ -164,6 +164,8 @@ void crew_check_risen(struct crew *crew)
     log_write(LOG_LEVEL_NOTICE, "generation %u serves with %u workers",
               crew->number, ready);
     notify_ready(supervisor->setup->notify, "serving");
+    if (supervisor->setup->watch != NULL)
+        watch_end_load(supervisor->setup->watch);
     for (struct list *link = supervisor->workers.next;
          link != &supervisor->workers; link = link->next) {
         struct crew_worker *other = list_entry(link, struct crew_worker, link);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "proc/link.h"
 #include "proc/notify.h"
+#include "proc/watched.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -192,6 +193,7 @@ void crew_worker_gone(struct crew_worker *worker, int status)
                   crew->number, supervisor->current->number);
         notify_ready(supervisor->setup->notify, "the reload failed");
         supervisor->setup->board->failed_reloads++;
+        crews_break(supervisor, "on_worker failed: the log tells why");
         crew_abandon(crew);
         return;
     }
@@ -214,6 +216,9 @@ static void on_ready(struct crew_worker *worker, pid_t pid)
     if (worker->replaces != NULL)
         crew_worker_drain(worker->replaces, worker->replaces->wish);
     worker->replaces = NULL;
+    if (supervisor->broken[0] != '\0')
+        watched_break_by_post(supervisor->setup->watch, &worker->post,
+                              supervisor->broken);
     crew_conns_settle(supervisor);
     crew_fill(supervisor); /* the next that wishes to be replaced */
 }
@@ -246,6 +251,10 @@ static void hear(struct crew_worker *worker, const struct link_message *message,
     case LINK_PONG:
         worker->is_asked = false;
         worker->silent = worker->unasked = 0;
+        break;
+    case LINK_FILE:
+        if (worker->supervisor->setup->watch != NULL)
+            watched_take(worker->supervisor->setup->watch, message);
         break;
     case LINK_HANDOVER:
         if (fd != -1)

@@ -33,15 +33,20 @@ enum link_kind {
     LINK_SHED,     /* hand over so many connections (id) that are idle */
     LINK_PING,     /* answer, if your loop turns */
     LINK_SNAPSHOT, /* write down what runs: see ops/snapshot.h */
+    LINK_BROKEN,   /* --dev: the newest code does not load; text: why */
     /* ... and to a template as well */
     LINK_REOPEN, /* value: enum link_log; text: its target; with the file, if
                     it is one */
     /* a worker to the supervisor */
     LINK_READY, /* value: its process id */
     LINK_PONG,
-    LINK_RECYCLE,       /* wants to be replaced; text: the reason */
-    LINK_HANDOVER,      /* a kept connection that is idle, for another worker */
-    LINK_WANT_SNAPSHOTS /* of all workers */
+    LINK_RECYCLE,  /* wants to be replaced; text: the reason */
+    LINK_HANDOVER, /* a kept connection that is idle, for another worker */
+    LINK_WANT_SNAPSHOTS, /* of all workers */
+    /* a template or a worker to the supervisor, with --watch: text is a file of
+     * code, id and slot its print (watch.h).  With --dev also back to workers:
+     * the file may be shown */
+    LINK_FILE
 };
 
 enum link_log { LINK_LOG_ERRORS, LINK_LOG_ACCESS };

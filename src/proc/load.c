@@ -4,6 +4,8 @@
  */
 #include "proc/load.h"
 
+#include "proc/watched.h"
+
 #include <stdio.h>
 #include <sysexits.h>
 
@@ -59,12 +61,9 @@ static int read_settings(struct options *options, struct script *script,
     return setting.error.exit_code;
 }
 
-int load_script(struct options *options, struct script_config *config,
-                struct script **out, char *message)
+static void configure(const struct options *options,
+                      struct script_config *config)
 {
-    char error[SCRIPT_ERROR_MAX] = "";
-    int code;
-
     *config = (struct script_config){
         .path = options->script,
         .args = options->args,
@@ -76,7 +75,32 @@ int load_script(struct options *options, struct script_config *config,
         .lua_compat = options->lua_compat,
         .memory_limit = options->memory_limit,
         .load_timeout = options->load_timeout,
+        .on_file = options->watch ? watched_file : NULL,
+        .is_dev = options->dev,
     };
+}
+
+int load_stand_in(struct options *options, struct script_config *config,
+                  struct script **out, const char *why, char *message)
+{
+    char error[SCRIPT_ERROR_MAX] = "";
+    int code;
+
+    configure(options, config);
+    config->is_stand_in = true;
+    code = tell(options, script_load(config, out, error), error, message);
+    if (code == EX_OK)
+        script_break(*out, why);
+    return code;
+}
+
+int load_script(struct options *options, struct script_config *config,
+                struct script **out, char *message)
+{
+    char error[SCRIPT_ERROR_MAX] = "";
+    int code;
+
+    configure(options, config);
     code = tell(options, script_load(config, out, error), error, message);
     if (code == EX_OK)
         code = read_settings(options, *out, message);

@@ -18,6 +18,11 @@ enum { LOAD_MESSAGE_MAX = SCRIPT_ERROR_MAX + 256 };
 int load_script(struct options *options, struct script_config *config,
                 struct script **out, char *message);
 
+/* A script that does nothing but answer with a page that tells why the one that
+ * options name, which have dev set, does not load.  As load_script. */
+int load_stand_in(struct options *options, struct script_config *config,
+                  struct script **out, const char *why, char *message);
+
 /* The same for on_start.  Returns EX_OK, or an exit code. */
 int load_start(const struct options *options, struct script *script,
                char *message);

@@ -19,6 +19,7 @@
 #include "proc/privileges.h"
 #include "proc/reload.h"
 #include "proc/supervisor.h"
+#include "proc/watched.h"
 #include "proc/worker.h"
 #include "script/script.h"
 #include "version.h"
@@ -31,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -51,6 +53,7 @@ struct program {
     struct notify notify;
     struct access_log *access_log;
     struct board *board;
+    struct watch *watch; /* with --watch */
     int board_fd;
     bool is_spawned; /* fd 0 is the listening socket */
     int pid_file;    /* -1: none */
@@ -190,14 +193,96 @@ static int open_board(struct program *program)
 
 /* --- the script ----------------------------------------------------------- */
 
-static int load(struct program *program)
+static int open_watch(struct program *program)
 {
-    char message[LOAD_MESSAGE_MAX];
+    const struct options *options = &program->options;
+
+    if (!options->watch || options->check || options->print_config)
+        return EX_OK;
+    program->watch = watch_new();
+    if (program->watch == NULL)
+        return fail(EX_OSERR, "out of memory");
+    watched_by(program->watch);
+    return EX_OK;
+}
+
+static int load_once(struct program *program, char *message)
+{
     int status = load_script(&program->options, &program->config,
                              &program->script, message);
 
-    return status == EX_OK || message[0] == '\0' ? status
-                                                 : fail(status, "%s", message);
+    if (status != EX_OK && message[0] != '\0')
+        fail(status, "%s", message);
+    return status;
+}
+
+/* In place of a script that does not load or start. */
+static int stand_in(struct program *program, const char *why)
+{
+    char message[LOAD_MESSAGE_MAX];
+    int status;
+
+    script_del(program->script);
+    status =
+        load_stand_in(&program->options, &program->config, &program->script,
+                      why[0] != '\0' ? why : "the log tells why", message);
+    if (status != EX_OK)
+        return fail(status, "%s", message);
+    log_write(LOG_LEVEL_NOTICE, "--dev: requests see the error; waiting for a "
+                                "change");
+    return EX_OK;
+}
+
+/* Is there a socket without asking the script? */
+static bool has_sockets(const struct program *program)
+{
+    int is_listening = 0;
+    socklen_t len = sizeof(is_listening);
+
+    return program->options.listen.count > 0 || program->passed.count > 0 ||
+           (getsockopt(STDIN_FILENO, SOL_SOCKET, SO_ACCEPTCONN, &is_listening,
+                       &len) == 0 &&
+            is_listening != 0);
+}
+
+/* Reads the options anew, too: a script that failed may have set some. */
+static int load_again(struct program *program, char *message)
+{
+    int status;
+
+    options_free(&program->options);
+    status = read_options(program, program->argc, program->argv);
+    return status == EX_OK ? load_once(program, message) : status;
+}
+
+/* Whoever works on a script that does not load mends it: nothing ends.  After
+ * an upgrade who served before still does. */
+static bool waits_for_mending(const struct program *program)
+{
+    return program->watch != NULL && !program->is_heir;
+}
+
+static int load(struct program *program)
+{
+    char message[LOAD_MESSAGE_MAX];
+    const char *changed;
+    int status;
+
+    status = load_once(program, message);
+    while (status != EX_OK && waits_for_mending(program)) {
+        if (program->options.dev && has_sockets(program))
+            return stand_in(program, message);
+        log_write(LOG_LEVEL_NOTICE, "--watch: waiting for a change");
+        changed = watch_wait(program->watch);
+        if (changed == NULL)
+            return status;
+        log_write(LOG_LEVEL_NOTICE, "%s has changed", changed);
+        watch_begin_load(program->watch);
+        status = load_again(program, message);
+        if (status == EX_OK)
+            watch_end_load(program->watch);
+    }
+    return status;
 }
 
 /* --- the sockets ---------------------------------------------------------- */
@@ -335,13 +420,17 @@ static int drop_privileges(const struct program *program, char *message)
 }
 
 /* The user that serves has it, and on_start runs. */
-static int start_script(const struct program *program, char *message)
+static int start_script(struct program *program, char *message)
 {
     int status = drop_privileges(program, message);
 
-    if (status == EX_OK)
-        status = load_start(&program->options, program->script, message);
-    return status;
+    if (status != EX_OK)
+        return status;
+    status = load_start(&program->options, program->script, message);
+    if (status == EX_OK || program->watch == NULL || !program->options.dev)
+        return status;
+    fail(status, "%s", message);
+    return stand_in(program, message);
 }
 
 /* --- upgrades ------------------------------------------------------------- */
@@ -523,8 +612,11 @@ static int prepare_template(void *arg, struct service_setup *setup,
     const struct script_worker who = { .generation = 0 };
     int status;
 
-    if (*script != NULL)
-        return start_script(program, message);
+    if (*script != NULL) {
+        status = start_script(program, message);
+        *script = program->script;
+        return status;
+    }
     status =
         generation_read(&next, program->argc, program->argv, &who, message);
     if (status == EX_OK)
@@ -542,19 +634,20 @@ static int prepare_template(void *arg, struct service_setup *setup,
 
 static int supervise(struct program *program)
 {
-    struct service_setup setup = { .options = &program->options,
-                                   .listening = &program->listening,
-                                   .status_listening =
-                                       &program->status_listening,
-                                   .peers = &program->peers,
-                                   .notify = &program->notify,
-                                   .access_log = program->access_log,
-                                   .board = program->board,
-                                   .origin = &program->origin,
-                                   .describe = describe,
-                                   .describe_arg = program,
-                                   .left = program->is_heir ? &program->left
-                                                            : NULL };
+    struct service_setup setup = {
+        .options = &program->options,
+        .listening = &program->listening,
+        .status_listening = &program->status_listening,
+        .peers = &program->peers,
+        .notify = &program->notify,
+        .access_log = program->access_log,
+        .board = program->board,
+        .watch = program->watch,
+        .origin = &program->origin,
+        .describe = describe,
+        .describe_arg = program,
+        .left = program->is_heir ? &program->left : NULL
+    };
     struct script *script = program->script;
     int status = supervisor_run(&setup, script, prepare_template, program);
     program->script = NULL; /* its finalizers are its processes' to run */
@@ -565,9 +658,8 @@ static int supervise(struct program *program)
 /* Serves in this process. */
 static int serve_alone(struct program *program)
 {
-    const struct worker_config config = {
+    struct worker_config config = {
         .options = &program->options,
-        .script = program->script,
         .listening = &program->listening,
         .status_listening = &program->status_listening,
         .peers = &program->peers,
@@ -585,12 +677,14 @@ static int serve_alone(struct program *program)
         .describe = describe,
         .describe_arg = program,
         .elders = &program->elders,
+        .watch = program->watch,
     };
     char message[LOAD_MESSAGE_MAX];
     int status = start_script(program, message);
 
     if (status == EX_OK) {
-        program->script = NULL; /* the worker's */
+        config.script = program->script; /* on_start may have changed it */
+        program->script = NULL;          /* the worker's */
         status = worker_run(&config);
     } else {
         fail(status, "%s", message);
@@ -598,6 +692,24 @@ static int serve_alone(struct program *program)
     if (elders_serve(&program->elders)) /* and this process never did */
         board_release(program->board, config.slot);
     return status;
+}
+
+/* Error pages show code and requests to whoever can connect. */
+static void warn_of_dev(const struct program *program)
+{
+    char where[ADDRESS_TEXT];
+
+    log_write(LOG_LEVEL_NOTICE, "--dev: errors show source and requests to "
+                                "clients: not for production");
+    if (listen_is_public(&program->listening, where))
+        log_write(LOG_LEVEL_WARN,
+                  "--dev on %s: whoever reaches it may read source code: "
+                  "listen on 127.0.0.1 or a unix socket",
+                  where);
+    if (geteuid() == 0 && program->options.user == NULL)
+        log_write(LOG_LEVEL_WARN, "--dev as root: whoever provokes an error "
+                                  "sees what root runs: use another user, or "
+                                  "--user");
 }
 
 static int serve(struct program *program)
@@ -617,6 +729,8 @@ static int serve(struct program *program)
     if (status != EX_OK)
         return status;
     tell_kept(program);
+    if (options->dev)
+        warn_of_dev(program);
     if (options->pid != NULL && !program->is_heir) {
         program->pid_path = options->pid;
         program->pid_file = pidfile_write(options->pid);
@@ -661,6 +775,8 @@ static int run(struct program *program)
         notify_open(&program->notify);
     if (status == EX_OK)
         status = open_board(program);
+    if (status == EX_OK)
+        status = open_watch(program);
     if (status == EX_OK)
         status = is_supervisor_again(program) ? apply_settings(program)
                                               : load(program);
@@ -707,6 +823,8 @@ int main(int argc, char **argv)
     if (elders_serve(&program.elders))
         status = care(&program, status);
     script_del(program.script);
+    watched_by(NULL);
+    watch_del(program.watch);
     listen_close(&program.listening);
     listen_close(&program.status_listening);
     if (program.pid_file != -1 &&

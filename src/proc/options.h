@@ -85,6 +85,7 @@ struct options {
     char *pid;
 
     char *lua_compat; /* "5.1" or "5.3" */
+    bool dev, watch;  /* dev has watch set */
     bool check, help, version, print_config;
 
     enum option_source sources[OPTIONS_TABLE_MAX];
@@ -98,7 +99,8 @@ enum options_status options_init(struct options *options,
 /* Frees what the options own; a struct of zeroes is fine. */
 void options_free(struct options *options);
 
-/* Reads a command line.  Options end at the first argument that is none, which
+/* Reads a command line.  --dev sets watch, and the default of log_level.
+ * Options end at the first argument that is none, which
  * is the script, or at "--"; what follows the script are its own arguments.
  * --help and --version end the reading: what stands behind them is not looked
  * at.  argv must outlive the options. */

@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "base/log.h"
 #include "proc/options.h"
 #include "proc/options_table.h"
 #include "proc/options_value.h"
@@ -123,6 +124,11 @@ enum options_status options_parse_args(struct options *options, int argc,
             return status;
         if (options->help || options->version)
             return OPTIONS_OK;
+    }
+    if (options->dev) {
+        options->watch = true;
+        if (options_source(options, "log-level") == OPTION_DEFAULT)
+            options->log_level = LOG_LEVEL_DEBUG;
     }
     if (args.next < args.end) {
         options->script = *args.next++;

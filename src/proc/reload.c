@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "io/fds.h"
 #include "proc/held.h"
+#include "proc/watched.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +31,8 @@ static void begins(const struct reload *reload)
 {
     log_write(LOG_LEVEL_NOTICE, "reloading %s", reload->start->script);
     notify_reloading(reload->notify);
+    if (reload->watch != NULL)
+        watch_begin_load(reload->watch);
 }
 
 static void went_well(const struct reload *reload)
@@ -40,6 +43,8 @@ static void went_well(const struct reload *reload)
     notify_ready(reload->notify, status);
     log_write(LOG_LEVEL_NOTICE, "reloaded: generation %u serves",
               reload->who.generation);
+    if (reload->watch != NULL)
+        watch_end_load(reload->watch);
 }
 
 /* text: a line, maybe with others below it. */
@@ -62,6 +67,8 @@ static void failed(struct reload *reload, const char *text)
     line[(size_t)n + len] = '\0';
     notify_ready(reload->notify, line);
     reload->failures++;
+    if (reload->watch != NULL && reload->start->dev)
+        watched_break(reload->watch, reload->service->owner, text);
 }
 
 /* --- the trial ------------------------------------------------------------ */
@@ -97,6 +104,7 @@ static void try_script(const struct reload *reload, int fd, pid_t parent)
     if (to_syslog)
         log_open("syslog"); /* a connection of its own */
     log_set_level(LOG_LEVEL_ERROR);
+    watched_in_notes(reload->notes);
     message[1] = '\0';
     code = generation_try(reload->argc, reload->argv, message + 1);
     message[0] = (char)code;
@@ -122,6 +130,11 @@ static int end_child(struct reload *reload)
             break;
         }
     reload->child = 0;
+    if (reload->notes != -1) {
+        watched_take_notes(reload->watch, reload->notes);
+        close(reload->notes);
+        reload->notes = -1;
+    }
     return status;
 }
 
@@ -199,6 +212,8 @@ static void begin_trial(struct reload *reload)
         fail_trial(reload, strerror(errno));
         return;
     }
+    if (reload->watch != NULL) /* without notes it is as if nothing was new */
+        reload->notes = watched_open_notes();
     fflush(NULL); /* else an exit of the child would write it once more */
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
@@ -210,6 +225,9 @@ static void begin_trial(struct reload *reload)
     close(fds[1]);
     if (child == -1) {
         close(fds[0]);
+        if (reload->notes != -1)
+            close(reload->notes);
+        reload->notes = -1;
         fail_trial(reload, strerror(saved));
         return;
     }
@@ -297,7 +315,8 @@ void reload_init(struct reload *reload, struct loop *loop, struct ev_loop *ev,
                                .argc = argc,
                                .argv = argv,
                                .start = start,
-                               .notify = notify };
+                               .notify = notify,
+                               .notes = -1 };
     ev_io_init(&reload->verdict, on_verdict, -1, EV_READ);
     ev_timer_init(&reload->patience, on_patience, 0, 0);
     reload->verdict.data = reload->patience.data = reload;

@@ -16,6 +16,7 @@
 #include "proc/generation.h"
 #include "proc/load.h"
 #include "proc/notify.h"
+#include "proc/watch.h"
 
 #include <ev.h>
 #include <sys/types.h>
@@ -35,6 +36,7 @@ struct reload {
     char **argv;
     const struct options *start; /* those that it started with */
     struct notify *notify;
+    struct watch *watch; /* NULL: none; else set it after reload_init */
 
     enum reload_state state;
     bool is_asked;
@@ -43,6 +45,7 @@ struct reload {
     struct generation *next;
 
     pid_t child; /* 0: none */
+    int notes;   /* -1, or the files that the child loads: watched.h */
     struct ev_io verdict;
     struct ev_timer patience;
     char message[1 + LOAD_MESSAGE_MAX]; /* exit code, then why */

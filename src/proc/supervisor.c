@@ -131,16 +131,14 @@ static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
     crews_sweep(supervisor);
 }
 
-static void on_reload(struct ev_loop *ev, struct ev_signal *watcher, int events)
+static void reload(struct supervisor *supervisor, const char *who,
+                   const char *what)
 {
-    struct supervisor *supervisor = watcher->data;
     const struct crew *newest;
 
-    (void)ev;
-    (void)events;
     if (supervisor->stopping || list_is_empty(&supervisor->crews))
         return;
-    log_write(LOG_LEVEL_NOTICE, "SIGHUP: the script is loaded again");
+    log_write(LOG_LEVEL_NOTICE, "%s%s: the script is loaded again", who, what);
     notify_reloading(supervisor->setup->notify);
     newest = list_entry(supervisor->crews.prev, struct crew, link);
     if (newest->state == CREW_LOADING ||
@@ -148,6 +146,18 @@ static void on_reload(struct ev_loop *ev, struct ev_signal *watcher, int events)
         supervisor->reload_again = true; /* one that ends, well or badly */
     else
         crew_start(supervisor, NULL, "reload");
+}
+
+static void on_reload(struct ev_loop *ev, struct ev_signal *watcher, int events)
+{
+    (void)ev;
+    (void)events;
+    reload(watcher->data, "SIGHUP", "");
+}
+
+static void on_changed_file(void *arg, const char *path)
+{
+    reload(arg, path, " has changed");
 }
 
 /* To the templates, too, for the workers that they will fork. */
@@ -329,6 +339,8 @@ int supervisor_run(struct service_setup *setup, struct script *script,
     if (setup->left != NULL && !crews_inherit(&supervisor, setup->left))
         log_write(LOG_LEVEL_ERROR, "out of memory: some workers end");
     watch_signals(&supervisor);
+    if (setup->watch != NULL)
+        watch_start(setup->watch, supervisor.ev, on_changed_file, &supervisor);
     listen_log(setup->listening);
     if (open_status_listener(&supervisor)) {
         crew_start(&supervisor, script,
@@ -344,6 +356,8 @@ int supervisor_run(struct service_setup *setup, struct script *script,
     crews_close_upgrade(&supervisor);
     status_listener_del(supervisor.status_listener);
     desk_close(&supervisor.desk);
+    if (setup->watch != NULL)
+        watch_leave(setup->watch);
     loop_del(supervisor.loop);
     log_write(LOG_LEVEL_NOTICE, "stopped");
     return supervisor.exit_code;

@@ -8,6 +8,7 @@
 #include "proc/link.h"
 #include "proc/held.h"
 #include "proc/reopen.h"
+#include "proc/watched.h"
 #include "proc/worker.h"
 
 #include <errno.h>
@@ -60,6 +61,8 @@ static int be_worker(struct template *template, const struct link_message *what,
     close(template->signals);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    if (setup->watch != NULL)
+        watched_over_link(link);
     script_seed_random(template->script);
     status = worker_run(&config);
     access_log_close(setup->access_log); /* requests end with the worker, too */

@@ -22,6 +22,7 @@
 #include "proc/notify.h"
 #include "proc/options.h"
 #include "proc/origin.h"
+#include "proc/watch.h"
 #include "script/script.h"
 
 /* What all processes of a service have in common. */
@@ -40,6 +41,7 @@ struct service_setup {
     bool (*describe)(void *arg, struct upgrade_state *state);
     void *describe_arg;
     const struct upgrade_state *left;
+    struct watch *watch; /* the supervisor's, with --watch; or NULL */
 };
 
 /* Serves the link until it ends; in a worker that it forks, serves as that.

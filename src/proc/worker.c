@@ -265,6 +265,16 @@ static void on_upgrade(struct ev_loop *ev, struct ev_signal *watcher,
         upgrade_ask(&worker->upgrade);
 }
 
+static void on_changed_file(void *arg, const char *path)
+{
+    struct worker *worker = arg;
+
+    if (worker->draining)
+        return;
+    log_write(LOG_LEVEL_NOTICE, "%s has changed", path);
+    reload_ask(&worker->reload);
+}
+
 /* --- the supervisor's wishes ---------------------------------------------- */
 
 /* Reasons that reach on_exit; what else is said counts as a stop. */
@@ -317,6 +327,12 @@ static void obey(struct worker *worker, const struct link_message *message,
         break;
     case LINK_SNAPSHOT:
         monitor_take_snapshot(&worker->monitor);
+        break;
+    case LINK_FILE:
+        script_know_file(worker->current->script, message->text);
+        break;
+    case LINK_BROKEN:
+        script_break(worker->current->script, message->text);
         break;
     default:
         break;
@@ -575,13 +591,24 @@ static void relieve_elders(struct worker *worker)
               worker->current->who.generation);
 }
 
+/* With --dev the first generation may be mended; a later one that fails leaves
+ * the one before in its place. */
+static bool waits_for_mending(const struct worker *worker)
+{
+    return worker->config->options->dev && worker->config->who.generation == 1;
+}
+
 /* on_worker has ended. */
 static void begin_to_serve(struct worker *worker)
 {
     const struct listen_set *listening = worker->config->listening;
 
     worker->current->state = GENERATION_SERVING;
-    if (!worker->current->hook_went_well) {
+    if (!worker->current->hook_went_well && waits_for_mending(worker)) {
+        log_write(LOG_LEVEL_ERROR, "on_worker failed: waiting for a change");
+        script_break(worker->current->script,
+                     "on_worker failed: the log tells why");
+    } else if (!worker->current->hook_went_well) {
         log_write(LOG_LEVEL_ERROR, "on_worker failed: nothing is served");
         worker->status = EX_CONFIG;
         worker->stopped = true;
@@ -673,6 +700,9 @@ static void become_elder(struct worker *worker, int link)
     ev_timer_stop(worker->loop->ev, &worker->heartbeat);
     status_listener_del(worker->status_listener); /* the other one answers */
     worker->status_listener = NULL;
+    if (worker->config->watch != NULL)
+        watch_leave(worker->config->watch);
+    worker->reload.watch = NULL;
     if (worker->config->status_listening != NULL)
         listen_close(worker->config->status_listening);
     ev_loop_fork(worker->loop->ev);
@@ -851,6 +881,9 @@ int worker_run(const struct worker_config *config)
         prepare_upgrades(&worker);
     ev_io_init(&worker.link, on_link, -1, EV_READ);
     worker.link.data = &worker;
+    worker.reload.watch = config->watch;
+    if (config->watch != NULL)
+        watch_start(config->watch, worker.loop->ev, on_changed_file, &worker);
     ev_timer_init(&worker.patience, on_patience, 0, 0);
     worker.patience.data = &worker;
     ev_timer_init(&worker.heartbeat, on_heartbeat, 0, 0);
@@ -865,6 +898,8 @@ int worker_run(const struct worker_config *config)
     worker.status = start(&worker);
     if (worker.status == EX_OK)
         serve(&worker);
+    if (config->watch != NULL)
+        watch_leave(config->watch);
     end(&worker);
     loop_del(worker.loop);
     return worker.status;

@@ -14,6 +14,7 @@
 #include "proc/notify.h"
 #include "proc/options.h"
 #include "proc/origin.h"
+#include "proc/watch.h"
 #include "script/script.h"
 
 /* Where a worker of a supervisor stands. */
@@ -45,6 +46,7 @@ struct worker_config {
     bool (*describe)(void *arg, struct upgrade_state *state);
     void *describe_arg;
     struct elders *elders; /* or NULL: they drain when it serves */
+    struct watch *watch;   /* of one that serves alone, with --watch; or NULL */
 };
 
 /* Serves until it is told to stop (TERM, INT, QUIT) and everything that runs

@@ -204,21 +204,25 @@ bool errors_take(lua_State *L)
     return is_found;
 }
 
-void errors_log(lua_State *L, struct request *req)
+void errors_show(lua_State *L, struct slice *text, struct slice *trace)
 {
-    struct slice text = slice_of("an error in the error handling"),
-                 trace = { 0 };
-
-    if (lua_istable(L, -1)) {
+    *text = slice_of("an error in the error handling");
+    *trace = (struct slice){ NULL, 0 };
+    if (lua_istable(L, -1)) { /* which holds both strings */
         lua_rawgeti(L, -1, KEPT_TEXT);
         lua_rawgeti(L, -2, KEPT_TRACE);
-        text.data = lua_tolstring(L, -2, &text.len);
-        trace.data = lua_tolstring(L, -1, &trace.len);
-        report_error(script_of(L), req, text, trace);
+        text->data = lua_tolstring(L, -2, &text->len);
+        trace->data = lua_tolstring(L, -1, &trace->len);
         lua_pop(L, 2);
-        return;
+    } else if (lua_type(L, -1) == LUA_TSTRING) { /* no memory for a table */
+        text->data = lua_tolstring(L, -1, &text->len);
     }
-    if (lua_type(L, -1) == LUA_TSTRING) /* no memory: there is no table */
-        text.data = lua_tolstring(L, -1, &text.len);
+}
+
+void errors_log(lua_State *L, struct request *req)
+{
+    struct slice text, trace;
+
+    errors_show(L, &text, &trace);
     report_error(script_of(L), req, text, trace);
 }

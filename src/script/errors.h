@@ -42,6 +42,10 @@ bool errors_take(lua_State *L);
 /* Drops what is kept for a task.  Raises nothing. */
 void errors_forget(lua_State *L, struct task *task);
 
+/* The text and the traceback of what errors_take left on top of the stack, both
+ * valid while it is there. */
+void errors_show(lua_State *L, struct slice *text, struct slice *trace);
+
 /* Logs what errors_take left on top of the stack, and leaves it. */
 void errors_log(lua_State *L, struct request *req);
 

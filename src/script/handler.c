@@ -11,6 +11,7 @@
 #include "script/handler.h"
 
 #include "script/cancel.h"
+#include "script/dev.h"
 #include "script/errors.h"
 #include "script/lua_request.h"
 #include "script/lua_task.h"
@@ -36,18 +37,24 @@ static void complain(struct service *service, struct request *req,
                                            ? (size_t)n
                                            : sizeof(line) - 1 },
                  (struct slice){ NULL, 0 });
+    if (script->dev != NULL && !req->is_too_large) /* 500 comes next */
+        dev_answer(script, req, slice_of(line), (struct slice){ NULL, 0 });
 }
 
-/* The end of a handler that failed. */
-static void answer_error(struct request *req)
+/* The end of a handler that failed; the error lies on top of the stack, as
+ * errors_take left it. */
+static void answer_error(lua_State *L, struct request *req)
 {
+    struct slice text, trace;
+
     if (response_is_begun(&req->response) && !req->is_ended &&
         !req->is_aborted && req->exchange != NULL)
         report_log(LOG_LEVEL_WARN, req,
                    slice_of("the answer had begun: the client sees it broken "
                             "off"),
                    (struct slice){ NULL, 0 });
-    response_fail(req, 500);
+    errors_show(L, &text, &trace);
+    dev_answer(script_of(L), req, text, trace);
 }
 
 static int cancelled_status(const char *reason)
@@ -91,7 +98,7 @@ static int failed(lua_State *L, int status, struct request *req)
     if (status == LUA_ERRMEM || !lua_istable(L, -1) ||
         script->hooks[HOOK_ERROR] == LUA_NOREF) {
         errors_log(L, req);
-        answer_error(req);
+        answer_error(L, req);
         return 0;
     }
     response_reset(req); /* the hook answers from the beginning */
@@ -115,7 +122,7 @@ static int answered(lua_State *L, int status, lua_KContext ctx)
             return failed(L, status, req);
         errors_take(L);
         errors_log(L, req); /* an error in the answer of on_error */
-        answer_error(req);
+        answer_error(L, req);
         return 0;
     }
     response_finish(req, 0);
@@ -145,7 +152,7 @@ static int returned(lua_State *L, struct request *req, lua_KContext ctx)
         }
         lua_settop(L, first - 1); /* on_error did nothing: as without it */
         errors_log(L, req);
-        answer_error(req);
+        answer_error(L, req);
         return 0;
     }
     if (req->is_aborted || req->is_too_large)
@@ -184,7 +191,7 @@ static int on_error_done(lua_State *L, int status, lua_KContext ctx)
     errors_log(L, task->req);
     lua_pop(L, 1);
     errors_log(L, task->req);
-    answer_error(task->req);
+    answer_error(L, task->req);
     return 0;
 }
 
@@ -232,8 +239,11 @@ static void handler_failed(struct task *task, const char *what)
     report_fault(task, what);
     if (task->cancel_reason != NULL)
         response_fail(req, cancelled_status(task->cancel_reason));
+    else if (what == NULL)
+        response_fail(req, 503);
     else
-        response_fail(req, what == NULL ? 503 : 500);
+        dev_answer(task->script, req, slice_of(what),
+                   (struct slice){ NULL, 0 });
 }
 
 static void free_abort_hooks(struct task *task)
@@ -336,6 +346,29 @@ static void measure(struct service *service, struct request *req)
 {
     task_charge(service->owner, req);
 }
+
+/* --- a script that is broken ---------------------------------------------- */
+
+static bool serves_all(struct service *service, enum request_role role)
+{
+    (void)service;
+    (void)role;
+    return true;
+}
+
+static void ready_broken(struct service *service, struct request *req)
+{
+    dev_answer_broken(service->owner, req);
+}
+
+const struct service_ops handler_broken_ops = {
+    .serves = serves_all,
+    .ready = ready_broken,
+    .aborted = aborted,
+    .complain = complain,
+    .measure = measure,
+    .memory = memory,
+};
 
 const struct service_ops handler_ops = {
     .serves = serves,

@@ -11,4 +11,7 @@
 /* The operations by which a service hands its requests to a script. */
 extern const struct service_ops handler_ops;
 
+/* The same for a script that was broken by script_break: nothing of it runs. */
+extern const struct service_ops handler_broken_ops;
+
 #endif

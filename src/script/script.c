@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "script/cancel.h"
 #include "script/coroutine.h"
+#include "script/dev.h"
 #include "script/embedded.h"
 #include "script/errors.h"
 #include "script/failures.h"
@@ -371,8 +372,10 @@ static enum script_status load_all(struct script *script, char *error)
         copy_error(L, error);
         return SCRIPT_NO_MEMORY;
     }
-    status = run_evals(script, error);
-    if (status == SCRIPT_OK)
+    status = SCRIPT_OK;
+    if (!script->config->is_stand_in)
+        status = run_evals(script, error);
+    if (status == SCRIPT_OK && !script->config->is_stand_in)
         status = run_script(script, error);
     lua_settop(L, 0);
     return status;
@@ -406,8 +409,10 @@ enum script_status script_load(const struct script_config *config,
     list_init(&script->tasks);
     list_init(&script->idle);
     list_init(&script->failures);
+    if (config->is_dev)
+        script->dev = dev_new();
     script->L = lua_newstate(memory_alloc, &script->memory);
-    if (script->L != NULL) {
+    if (script->L != NULL && (script->dev != NULL || !config->is_dev)) {
         *(struct script **)lua_getextraspace(script->L) = script;
         status = load_all(script, error);
     }
@@ -514,7 +519,8 @@ int script_forked(struct script *script, const struct script_worker *worker)
 
 void script_serve(struct script *script)
 {
-    script->service->ops = &handler_ops;
+    script->service->ops =
+        script->is_broken ? &handler_broken_ops : &handler_ops;
     script->service->owner = script;
 }
 
@@ -561,5 +567,6 @@ void script_del(struct script *script)
     if (script->out != NULL)
         fclose(script->out);
     watchdog_free(&script->watchdog);
+    dev_del(script->dev);
     free(script);
 }

@@ -29,6 +29,11 @@ struct script_config {
     const char *lua_compat; /* "5.1", "5.3" or NULL */
     size_t memory_limit;    /* bytes; 0: none */
     double load_timeout;    /* s, of loading, on_start, on_worker; 0: none */
+    /* Hears of the script and of each .lua file before it is looked for, then
+     * and later, be it there or not; or NULL. */
+    void (*on_file)(const char *path);
+    bool is_dev;      /* errors are shown to clients */
+    bool is_stand_in; /* nothing is loaded: see script_break */
 };
 
 enum script_status {
@@ -96,6 +101,13 @@ int script_attach(struct script *script, struct loop *loop,
 /* From now on requests that become ready are this script's, which must be
  * attached.  Those that began with another stay with it. */
 void script_serve(struct script *script);
+
+/* With is_dev: the newest code cannot be loaded.  From now on requests are not
+ * served but answered with a page that tells why. */
+void script_break(struct script *script, const char *why);
+
+/* With is_dev: code comes from that file, too, and may be shown. */
+void script_know_file(struct script *script, const char *path);
 
 /* A hook has ended; it was told if it did not end well.  Called in the middle
  * of the script's work: it should only take note. */

@@ -16,6 +16,7 @@
 #include <lualib.h>
 #include <stdio.h>
 
+struct dev;
 struct task;
 
 enum script_hook {
@@ -68,6 +69,8 @@ struct script {
     int answer, authorize; /* references of lua/fcgi/answer.lua's functions */
     bool abort_cancels;    /* abort = "cancel" */
     bool was_refused;      /* a file of its code: see source.h */
+    bool is_broken;        /* script_break */
+    struct dev *dev;       /* or NULL */
 
     struct list tasks;    /* all that have not ended */
     struct list idle;     /* tasks with a coroutine to be used again */

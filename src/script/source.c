@@ -5,6 +5,7 @@
 #include "script/source.h"
 
 #include "base/trust.h"
+#include "script/dev.h"
 #include "script/script_state.h"
 
 #include <errno.h>
@@ -91,12 +92,37 @@ static int refused(lua_State *L, const char *path, const char *why)
     return SOURCE_REFUSED;
 }
 
+static bool is_lua(const char *path)
+{
+    size_t len = strlen(path);
+
+    return len > 4 && strcmp(path + len - 4, ".lua") == 0;
+}
+
+/* Does somebody want to know of files? */
+static bool is_asked(lua_State *L)
+{
+    return script_of(L)->config->on_file != NULL || script_of(L)->dev != NULL;
+}
+
+static void tell_of(lua_State *L, const char *path)
+{
+    const struct script_config *config = script_of(L)->config;
+
+    if (script_of(L)->dev != NULL)
+        dev_add_file(script_of(L)->dev, path);
+    if (config->on_file != NULL &&
+        (is_lua(path) || strcmp(path, config->path) == 0))
+        config->on_file(path);
+}
+
 int source_load(lua_State *L, const char *path, const char *mode)
 {
     struct reader reader = { .fd = -1 };
     char why[TRUST_WHY_MAX];
     int status;
 
+    tell_of(L, path);
     if (geteuid() != 0)
         return luaL_loadfilex(L, path, mode);
     lua_pushfstring(L, "@%s", path); /* may raise: before the file is open */
@@ -153,12 +179,38 @@ static int module_error(lua_State *L, const char *path)
                       lua_tostring(L, 1), path, lua_tostring(L, -1));
 }
 
+/* A module that is missing: tells of the files that it may come to be in. */
+static void tell_of_missing(lua_State *L, const char *name)
+{
+    const char *templates;
+
+    lua_getfield(L, lua_upvalueindex(3), "path");
+    templates = lua_tostring(L, -1);
+    name = luaL_gsub(L, name, ".", LUA_DIRSEP);
+    while (templates != NULL && *templates != '\0') {
+        size_t len = strcspn(templates, LUA_PATH_SEP);
+
+        lua_pushlstring(L, templates, len);
+        tell_of(L, luaL_gsub(L, lua_tostring(L, -1), LUA_PATH_MARK, name));
+        lua_pop(L, 2);
+        templates += len + (templates[len] != '\0' ? 1 : 0);
+    }
+    lua_pop(L, 2);
+}
+
 /* Upvalues: Lua's own searcher, package.searchpath, package. */
 static int search_lua(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1), *path;
 
-    if (geteuid() != 0 || (path = find_module(L, "path", name)) == NULL)
+    if (geteuid() != 0 && !is_asked(L))
+        return call_stock(L);
+    path = find_module(L, "path", name);
+    if (path == NULL && is_asked(L))
+        tell_of_missing(L, name);
+    if (path != NULL && geteuid() != 0)
+        tell_of(L, path);
+    if (path == NULL || geteuid() != 0)
         return call_stock(L);
     if (source_load(L, path, NULL) == LUA_OK) {
         lua_pushstring(L, path);
@@ -206,6 +258,31 @@ static int search_c_root(lua_State *L)
     return search_c(L, lua_tostring(L, -1));
 }
 
+static int return_all(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    (void)ctx;
+    return lua_gettop(L);
+}
+
+/* dofile or loadfile; upvalue 1 is Lua's own. */
+static int load_file(lua_State *L)
+{
+    if (lua_type(L, 1) == LUA_TSTRING)
+        tell_of(L, lua_tostring(L, 1));
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, return_all);
+    return lua_gettop(L);
+}
+
+static void wrap_global(lua_State *L, const char *name)
+{
+    lua_getglobal(L, name);
+    lua_pushcclosure(L, load_file, 1);
+    lua_setglobal(L, name);
+}
+
 void source_open(lua_State *L)
 {
     static const lua_CFunction wrappers[] = { NULL, NULL, search_lua,
@@ -221,4 +298,8 @@ void source_open(lua_State *L)
         lua_rawseti(L, -2, i);
     }
     lua_pop(L, 2);
+    if (is_asked(L)) {
+        wrap_global(L, "dofile");
+        wrap_global(L, "loadfile");
+    }
 }

@@ -21,7 +21,8 @@ enum { SOURCE_REFUSED = LUA_ERRFILE + 1 };
 int source_load(lua_State *L, const char *path, const char *mode);
 
 /* Makes require look for modules in the same way.  A module that is refused
- * raises an error, and script->was_refused is set. */
+ * raises an error, and script->was_refused is set.  If somebody wants to hear
+ * of files, dofile and loadfile tell of theirs, too. */
 void source_open(lua_State *L);
 
 #endif

@@ -12,7 +12,8 @@
 
 #include "script_rig.h"
 
-static const char handler[] = "function on_request() end\n";
+#define HANDLER "function on_request() end\n"
+static const char handler[] = HANDLER;
 static char module[128], *include[1];
 
 static int set_up(void **state)
@@ -176,6 +177,73 @@ static void who_is_not_root_is_not_asked(void **state)
     assert_int_equal(seteuid(0), 0);
 }
 
+static char told[4096];
+
+static void hear(const char *path)
+{
+    size_t len = strlen(told);
+
+    snprintf(told + len, sizeof(told) - len, "%s\n", path);
+}
+
+static void assert_told(const char *source, const char *file)
+{
+    char line[256];
+
+    told[0] = '\0';
+    assert_loads(source, SCRIPT_OK, NULL);
+    assert_ptr_equal(strstr(told, rig.path), told); /* the script comes first */
+    snprintf(line, sizeof(line), "%s/%s\n", rig.folder, file);
+    assert_contains(told, line);
+}
+
+static void every_file_of_code_is_told_of(void **state)
+{
+    (void)state;
+    rig.config.on_file = hear;
+    write_module("part.lua", "more, fine = ..., true", 0644);
+    for (int i = 0; i < 2; i++) {
+        if (i == 1 && geteuid() == 0) { /* once more as somebody else */
+            assert_int_equal(chmod(rig.folder, 0777), 0);
+            assert_int_equal(chmod(rig.path, 0666), 0);
+            assert_int_equal(seteuid(65534), 0);
+        }
+        assert_told("require 'part' assert(fine)\n" HANDLER, "part.lua");
+        assert_told("dofile(arg[0]:gsub('app', 'part')) assert(fine)\n" HANDLER,
+                    "part.lua");
+        assert_told("loadfile((arg[0]:gsub('app', 'part')), 't', _G)(7)\n"
+                    "assert(more == 7)\n" HANDLER,
+                    "part.lua");
+        assert_told("assert(not pcall(require, 'no.such'))\n" HANDLER,
+                    "no/such.lua");
+        assert_contains(told, "/no/such/init.lua\n");
+        assert_told("assert(not pcall(dofile, arg[0] .. 'x.lua'))\n" HANDLER,
+                    "app.luax.lua");
+        assert_told("package.path = nil pcall(require, 'x')\n" HANDLER,
+                    "app.lua");
+    }
+    if (geteuid() != 0)
+        assert_int_equal(seteuid(getuid()), 0);
+    assert_int_equal(chmod(rig.folder, 0755), 0);
+    assert_int_equal(chmod(rig.path, 0644), 0);
+    rig.config.on_file = NULL;
+    told[0] = '\0';
+    assert_loads(HANDLER, SCRIPT_OK, NULL);
+    assert_string_equal(told, "");
+}
+
+/* Waits pass through a dofile that is told of as through Lua's own. */
+static void a_file_that_is_run_may_yield(void **state)
+{
+    (void)state;
+    rig.config.on_file = hear;
+    write_module("part.lua", "return coroutine.yield(1) + 1", 0644);
+    assert_loads("local run = coroutine.wrap(dofile)\n"
+                 "assert(run((arg[0]:gsub('app', 'part'))) == 1)\n"
+                 "assert(run(2) == 3)\n" HANDLER,
+                 SCRIPT_OK, NULL);
+}
+
 #define SOURCE_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -187,6 +255,8 @@ int main(void)
         SOURCE_TEST(nor_a_library),
         SOURCE_TEST(what_require_says_is_luas_own),
         SOURCE_TEST(who_is_not_root_is_not_asked),
+        SOURCE_TEST(every_file_of_code_is_told_of),
+        SOURCE_TEST(a_file_that_is_run_may_yield),
     };
 
     return cmocka_run_group_tests_name("script/source", tests, NULL, NULL);
