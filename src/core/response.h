@@ -110,9 +110,9 @@ void response_answer(struct request *req, int status, struct slice fields,
  * yet; else ends it with app status 1. */
 void response_fail(struct request *req, int status);
 
-/* The same with another text: lines are its headers without Content-Length,
- * together at most 800 bytes. */
-void response_fail_with(struct request *req, int status, struct slice lines,
+/* The same with another text: fields as for response_answer, at most 800
+ * bytes. */
+void response_fail_with(struct request *req, int status, struct slice fields,
                         struct slice body);
 
 #endif
