@@ -82,11 +82,16 @@ static void log_cancelled(lua_State *L, struct request *req, const char *reason)
 
 static int on_error_done(lua_State *L, int status, lua_KContext ctx);
 
+/* Which call a continuation belongs to: of the hook, of on_error, and of an
+ * on_error that could not answer, because the handler had. */
+enum { CALL_HOOK, CALL_ON_ERROR, CALL_ON_LATE_ERROR };
+
 /* The hook on_error(req, err, traceback), or what stands in for it. */
 static int failed(lua_State *L, int status, struct request *req)
 {
     struct script *script = script_of(L);
     const char *reason = task_cancelled_reason(L, -1);
+    lua_KContext call;
 
     watchdog_restart(&script->watchdog, L);
     if (reason != NULL) {
@@ -101,13 +106,15 @@ static int failed(lua_State *L, int status, struct request *req)
         answer_error(L, req);
         return 0;
     }
+    call =
+        response_is_begun(&req->response) ? CALL_ON_LATE_ERROR : CALL_ON_ERROR;
     response_reset(req); /* the hook answers from the beginning */
     lua_rawgeti(L, LUA_REGISTRYINDEX, script->hooks[HOOK_ERROR]);
     lua_pushvalue(L, AT_REQUEST);
     lua_rawgeti(L, -3, 1);
     lua_rawgeti(L, -4, 3);
-    status = lua_pcallk(L, 3, 3, AT_MESSAGES, 1, on_error_done);
-    return on_error_done(L, status, 1);
+    status = lua_pcallk(L, 3, 3, AT_MESSAGES, call, on_error_done);
+    return on_error_done(L, status, call);
 }
 
 /* --- the way of a request ------------------------------------------------- */
@@ -179,12 +186,17 @@ static int on_error_done(lua_State *L, int status, lua_KContext ctx)
     if (status == LUA_OK || status == LUA_YIELD) {
         const struct response *response = &task->req->response;
 
+        if (ctx == CALL_ON_LATE_ERROR) { /* nobody else has told of it */
+            lua_pushvalue(L, -4);
+            errors_log(L, task->req);
+            lua_pop(L, 1);
+        }
         if ((response_is_begun(response) || response->is_built) &&
             lua_type(L, -3) != LUA_TNUMBER && task->req->exchange != NULL) {
             response_finish(task->req, 1);
             return 0;
         }
-        return returned(L, task->req, ctx);
+        return returned(L, task->req, CALL_ON_ERROR);
     }
     /* on_error itself failed: tell of both, its error lies on the first. */
     errors_take(L);

@@ -388,6 +388,31 @@ static void on_error_after_the_head_changes_nothing_for_the_client(void **state)
     assert_int_equal(request.ends, 1);
 }
 
+static void a_late_error_is_logged_whatever_on_error_does(void **state)
+{
+    static const char *const hooks[] = { "", "return 500, nil, 'page'",
+                                         "req:set_status(500)", "req:finish()",
+                                         "error('second')" };
+    static const char *const answers[] = {
+        "req:write('Status: 200\\r\\n\\r\\nbegun')",
+        "req:write('Status: 200\\r\\n\\r\\nbegun') req:finish()"
+    };
+    char source[512];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++)
+        for (size_t j = 0; j < 2; j++) {
+            snprintf(source, sizeof(source),
+                     "function on_request(req) %s error('late') end\n"
+                     "function on_error(req) %s end",
+                     answers[j], hooks[i]);
+            rig_forget_log();
+            serve(source);
+            assert_string_equal(request.body.data, "begun");
+            assert_int_equal(rig_logged("app.lua:1: late"), 1);
+        }
+}
+
 static void a_failed_answer_of_the_hook_is_on_errors_affair(void **state)
 {
     (void)state;
@@ -969,6 +994,7 @@ int main(void)
         SCRIPT_TEST(an_error_in_on_error_tells_of_both),
         SCRIPT_TEST(an_error_in_the_answer_of_on_error_is_a_500),
         SCRIPT_TEST(on_error_after_the_head_changes_nothing_for_the_client),
+        SCRIPT_TEST(a_late_error_is_logged_whatever_on_error_does),
         SCRIPT_TEST(a_failed_answer_of_the_hook_is_on_errors_affair),
         SCRIPT_TEST(a_role_without_a_hook_is_not_served),
         SCRIPT_TEST(an_authorizer_allows_with_variables),
