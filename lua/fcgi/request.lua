@@ -44,16 +44,19 @@ end
 --- Adds `req:ONE(name)`, `req:ONE()` and `req:ONE_all(name)`.  Every table that
 --- they hand out is the caller's own.
 ---@param methods table the request class
----@param memo fun(req: fcgi.Request): table
+---@param memo fun(req: fcgi.Request): table?, string?
 ---@param one string the accessor's name
 ---@param decode fun(req: fcgi.Request): { [1]: string, [2]: string }[]
 local function add_accessors(methods, memo, one, decode)
   local all = one .. "_all"
 
   local function values_of(req)
-    local kept = memo(req)
-    if not kept[one] then
-      local list, err = decode(req)
+    local kept, err = memo(req)
+    if not kept then
+      return nil, err -- the request is over
+    elseif not kept[one] then
+      local list
+      list, err = decode(req)
       if not list then
         return nil, err -- the request is over
       end
@@ -99,8 +102,8 @@ local function add_accessors(methods, memo, one, decode)
 end
 
 ---@param methods table the request class, to which the accessors are added
----@param memo fun(req: fcgi.Request): table a private table for each request,
---- the same one each time
+---@param memo fun(req: fcgi.Request): table?, string? a private table for each
+--- request, the same one each time; nil and why once the request is over
 return function(methods, memo)
   add_accessors(methods, memo, "query", function(req)
     local query, err = req:query_string()

@@ -493,10 +493,12 @@ static int l_newindex(lua_State *L)
     return luaL_error(L, "a request's fields cannot be set: use req.ctx");
 }
 
-/* memo(req): a private table for lua/fcgi. */
+/* memo(req): a private table for lua/fcgi; what it holds is over with the
+ * request. */
 static int l_memo(lua_State *L)
 {
-    lua_request_check(L);
+    if (lua_request_get(L) == NULL)
+        return lua_request_over(L);
     lua_request_push_memo(L);
     return 1;
 }

@@ -266,6 +266,11 @@ def test_stale_request_says_so_to_every_question(lua):
                      "kept:query_all'q'", "kept:cookie()", "kept:method()",
                      "kept:path()", "kept:host()", "kept:params()"):
         assert lua.value(question, {"X": "mine"}) == 'nil, "finished"'
+    lua("kept = req req:query() req:cookie() return 200, {}, req:query 'q'",
+        {"QUERY_STRING": "q=1", "HTTP_COOKIE": "a=2"})
+    for question in ("kept:query'q'", "kept:query()", "kept:query_all'q'",
+                     "kept:cookie'a'", "kept:cookie_all'a'"):
+        assert lua.value(question) == 'nil, "finished"'
     lua("kept = nil collectgarbage() return 200")
 
 
