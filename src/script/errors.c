@@ -184,6 +184,17 @@ void errors_rename(lua_State *L)
     lua_pop(L, 1);
 }
 
+int errors_bad_self(lua_State *L, const char *class, const char *object)
+{
+    lua_Debug ar;
+
+    if (lua_type(L, 1) == LUA_TUSERDATA || !lua_getstack(L, 0, &ar) ||
+        !lua_getinfo(L, "n", &ar) || ar.name == NULL || *ar.name == '_')
+        return luaL_typeerror(L, 1, class);
+    return luaL_error(L, "bad self (write %s:%s, with a colon)", object,
+                      ar.name);
+}
+
 bool errors_take(lua_State *L)
 {
     struct task *task = task_running(L);

@@ -39,6 +39,11 @@ void errors_rename(lua_State *L);
  * }, if errors_collect saw it; else leaves it and returns false. */
 bool errors_take(lua_State *L);
 
+/* Raises because the value at 1 is no object of that class: a method was called
+ * with a dot, nearly always, so it says how to write it; object is what such an
+ * object is usually called. */
+int errors_bad_self(lua_State *L, const char *class, const char *object);
+
 /* Drops what is kept for a task.  Raises nothing. */
 void errors_forget(lua_State *L, struct task *task);
 

@@ -6,6 +6,7 @@
 #include "script/lua_metrics.h"
 
 #include "base/metrics.h"
+#include "script/errors.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -38,7 +39,7 @@ static struct metric *check_metric(lua_State *L)
         if (is_ours)
             return self->metric;
     }
-    return (void)luaL_typeerror(L, 1, "metric"), NULL; /* raises */
+    return (void)errors_bad_self(L, "metric", "metric"), NULL; /* raises */
 }
 
 /* --- its methods ---------------------------------------------------------- */

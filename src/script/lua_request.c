@@ -6,6 +6,7 @@
 #include "script/lua_request.h"
 
 #include "core/params.h"
+#include "script/errors.h"
 #include "script/report.h"
 #include "script/task.h"
 
@@ -53,7 +54,7 @@ struct lua_request *lua_request_check(lua_State *L)
         if (ours)
             return self;
     }
-    return (void)luaL_typeerror(L, 1, LUA_REQUEST), NULL; /* raises */
+    return (void)errors_bad_self(L, LUA_REQUEST, "req"), NULL; /* raises */
 }
 
 int lua_request_over(lua_State *L)

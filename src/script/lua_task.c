@@ -138,7 +138,7 @@ static void *check(lua_State *L, size_t size, unsigned magic, const char *name)
         if (is_ours)
             return (void *)(size_t)self;
     }
-    return (void)luaL_typeerror(L, 1, name), NULL;
+    return (void)errors_bad_self(L, name, name), NULL;
 }
 
 static struct lua_task *check_task(lua_State *L)
