@@ -210,9 +210,12 @@ static enum response_result send_built_head(struct request *req)
 
 static enum response_result bad_head(struct request *req, const char *why)
 {
-    char line[160];
+    char line[320];
 
-    snprintf(line, sizeof(line), "the head of the answer is not valid: %s",
+    snprintf(line, sizeof(line),
+             "the head of the answer is not valid: %s (the first write begins "
+             "the head, unless req:set_header or req:set_status came before: "
+             "\"Content-Type: text/plain\", an empty line, then the body)",
              why);
     req->service->ops->complain(req->service, req, line);
     response_fail(req, 500);

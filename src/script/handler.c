@@ -136,6 +136,19 @@ static int answered(lua_State *L, int status, lua_KContext ctx)
     return 0;
 }
 
+/* What is at index was returned in place of an answer. */
+static void complain_of_result(lua_State *L, struct request *req, int index)
+{
+    char what[160];
+
+    snprintf(what, sizeof(what),
+             "the handler ended without an answer: it returned a %s, but an "
+             "answer begins with the status: return 200, headers, body",
+             luaL_typename(L, index));
+    complain(req->service, req, what);
+    response_fail(req, 500);
+}
+
 /* The last three values on the stack are what a hook returned: a status, and
  * with it an answer, or something else.  ctx 1: the hook was on_error. */
 static int returned(lua_State *L, struct request *req, lua_KContext ctx)
@@ -153,6 +166,11 @@ static int returned(lua_State *L, struct request *req, lua_KContext ctx)
     if (authorizes && begun && lua_type(L, first) != LUA_TNUMBER)
         authorizes = false; /* it has answered by itself */
     if (!authorizes && lua_type(L, first) != LUA_TNUMBER) {
+        if (ctx == CALL_HOOK && !begun && !req->is_aborted &&
+            !lua_isnil(L, first)) {
+            complain_of_result(L, req, first);
+            return 0;
+        }
         if (ctx == 0 || req->is_ended) {
             response_finish(req, 0);
             return 0;

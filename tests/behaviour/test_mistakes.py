@@ -32,3 +32,27 @@ def test_a_dot_for_a_colon(mistake, call, what):
 def test_another_object_is_named(mistake):
     assert ("test:1: bad argument #1 to 'read' (fcgi.request expected, got "
             "task)") in mistake("req.read(fcgi.spawn(print))")
+
+
+# --- answers -----------------------------------------------------------------
+
+@pytest.mark.parametrize("code, why", [
+    ("req:write('hello')", "the handler ended before the empty line"),
+    ("req:write('hello\\n\\n')", 'a line is not "Name: value"')])
+def test_a_body_without_a_head(mistake, code, why):
+    line = mistake(code)
+    assert f"the head of the answer is not valid: {why} (the first write" in line
+    assert "req:set_header" in line and "an empty line" in line
+
+
+@pytest.mark.parametrize("value, kind", [
+    ("'hello'", "string"), ("true", "boolean"), ("{200, 'hello'}", "table"),
+    ("print", "function"), ("req", "userdata")])
+def test_something_is_returned_without_a_status(mistake, value, kind):
+    assert (f"the handler ended without an answer: it returned a {kind}, but "
+            "an answer begins with the status: return 200, headers, body"
+            ) in mistake(f"return {value}")
+
+
+def test_nothing_is_returned(mistake):
+    assert "the handler ended without an answer (" in mistake("return nil")

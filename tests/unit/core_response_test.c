@@ -205,8 +205,10 @@ static void a_bad_head_is_a_500_with_a_complaint(void **state)
     assert_int_equal(write_text("hello world\r\n\r\n"), RESPONSE_FINISHED);
     assert_answer(fail_500, "500 Internal Server Error\n");
     assert_int_equal(peer.app_status, 1);
-    assert_string_equal(fake.complaint, "the head of the answer is not valid: "
-                                        "a line is not \"Name: value\"");
+    assert_ptr_equal(strstr(fake.complaint,
+                            "the head of the answer is not valid: a line is "
+                            "not \"Name: value\" (the first write begins"),
+                     fake.complaint);
     assert_int_equal(write_text("more"), RESPONSE_FINISHED);
     response_finish(req, 0);
     assert_int_equal(peer.ends, 1);
