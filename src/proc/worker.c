@@ -219,8 +219,9 @@ static void on_reopen(struct ev_loop *ev, struct ev_signal *watcher, int events)
     reopen_errors(worker->current->options->log);
     if (config->access_log != NULL) /* the next one's target is not used */
         reopen_access(config->access_log, config->options->access_log);
-    elders_pass_logs(worker->elders, worker->current->options->log,
-                     config->options->access_log, config->access_log);
+    if (worker->elders != NULL)
+        elders_pass_logs(worker->elders, worker->current->options->log,
+                         config->options->access_log, config->access_log);
 }
 
 static void on_retry(struct ev_loop *ev, struct ev_timer *watcher, int events)
@@ -397,6 +398,8 @@ static void look_at_age(struct worker *worker)
 
     if (reason == NULL || worker->draining)
         return;
+    if (place == NULL && worker->link.fd != -1)
+        return; /* an elder: another one is on its way already */
     if (place != NULL) {
         link_tell(place->link, LINK_RECYCLE, reason);
         return;

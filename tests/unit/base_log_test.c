@@ -498,6 +498,20 @@ static void a_pipe_without_a_reader_is_harmless(void **state)
     signal(SIGPIPE, SIG_DFL);
 }
 
+static void a_file_that_somebody_else_opened_is_taken(void **state)
+{
+    (void)state;
+    assert_int_equal(log_fd(), -1); /* stderr */
+    assert_int_equal(log_open(path), 0);
+    assert_true(log_fd() > STDERR_FILENO);
+    assert_int_equal(unlink(path), 0);
+    log_use(log_open_file(path));
+    log_write(LOG_LEVEL_ERROR, "in the new one");
+    assert_non_null(strstr(written(), "in the new one"));
+    log_close();
+    assert_int_equal(log_fd(), -1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -512,6 +526,7 @@ int main(void)
         TEST(details_stand_indented_below_the_line),
         TEST(a_long_entry_is_cut_and_still_ends),
         TEST(a_file_that_cannot_be_opened_leaves_the_old_log),
+        TEST(a_file_that_somebody_else_opened_is_taken),
         TEST(without_a_target_lines_go_to_stderr),
         TEST(the_journal_gets_a_priority_and_no_time),
         TEST(another_stream_than_the_journals_has_the_time),

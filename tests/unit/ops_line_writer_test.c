@@ -183,6 +183,18 @@ static void reopening_loses_nothing(void **state)
     assert_string_equal(content(path), "two\n");
 }
 
+static void a_file_that_somebody_else_opened_is_taken(void **state)
+{
+    (void)state;
+    assert_int_equal(line_writer_open(&writer, path, "test log"), 0);
+    add("one\n");
+    line_writer_use(&writer, log_open_file(other));
+    add("two\n");
+    line_writer_flush(&writer);
+    assert_string_equal(content(path), "one\n");
+    assert_string_equal(content(other), "two\n");
+}
+
 /* stdout is path while the test runs. */
 static int redirect(int flags)
 {
@@ -406,6 +418,7 @@ int main(void)
         TEST(several_writers_append_to_one_file),
         TEST(a_file_that_cannot_be_opened_is_an_error),
         TEST(reopening_loses_nothing),
+        TEST(a_file_that_somebody_else_opened_is_taken),
         TEST(a_dash_is_stdout),
         TEST(a_pipe_on_stdout_keeps_its_flags),
         TEST(what_a_pipe_does_not_take_waits),
