@@ -52,8 +52,9 @@ end
 A worker is a process that serves.  Three hooks frame its life: `on_start` runs
 once for each generation of the script, after it was loaded and before there are
 workers; `on_worker` in each worker before it accepts; `on_exit` when its last
-request has ended.  The last two are tasks of the worker: they may wait, and
-what they spawn lives until on_exit has ended.  `--load-timeout` limits the
+request has ended; its reason is "stop", "reload", "max-requests",
+"max-memory", or "orphan" when the supervisor has died.  The last two are tasks
+of the worker: they may wait, and what they spawn lives until on_exit has ended.  `--load-timeout` limits the
 top level, on_start and on_worker.
 
 ```lua
