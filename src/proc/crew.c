@@ -39,13 +39,15 @@ static void on_late(struct ev_loop *ev, struct ev_timer *watcher, int events)
 
     (void)ev;
     (void)events;
+    if (crew->pid <= 0)
+        return;
     log_write(LOG_LEVEL_WARN,
               "the template of generation %u (%d) does not end: it is killed",
               crew->number, (int)crew->pid);
     kill(crew->pid, SIGKILL);
 }
 
-static void let_template_end(struct crew *crew)
+void crew_let_template_end(struct crew *crew)
 {
     if (crew->fd == -1)
         return;
@@ -78,7 +80,7 @@ void crews_sweep(struct supervisor *supervisor)
         if (has_workers(crew))
             continue;
         if (crew->state == CREW_FALLING)
-            let_template_end(crew);
+            crew_let_template_end(crew);
         if (crew->pid != 0)
             continue;
         forget_crew(crew);
@@ -225,6 +227,7 @@ void crew_template_gone(struct crew *crew, int status)
     char why[64];
 
     crew->pid = 0;
+    ev_timer_stop(supervisor->ev, &crew->patience);
     forget_crew(crew);
     crews_find_dead(supervisor);
     if (supervisor->stopping || crew->state == CREW_FALLING)

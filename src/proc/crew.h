@@ -182,6 +182,10 @@ void crews_break(struct supervisor *supervisor, const char *why);
 /* Ends a generation that never came to serve. */
 void crew_abandon(struct crew *crew);
 
+/* Tells its template to end, and sees to it.  Its workers are the supervisor's
+ * own children then. */
+void crew_let_template_end(struct crew *crew);
+
 /* Its template has ended; status is waitpid's.  May free workers. */
 void crew_template_gone(struct crew *crew, int status);
 

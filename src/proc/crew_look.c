@@ -89,14 +89,12 @@ static bool owes_news(const struct crew *crew)
     return false;
 }
 
-/* At the end of the service everybody waits for the news. */
 static void look_at_template(struct crew *crew, double seconds)
 {
-    double limit = crew->supervisor->stopping
-                       ? crew_kill_margin
-                       : crew->block_limit * STUCK_LIMITS;
+    double limit = crew->block_limit * STUCK_LIMITS;
 
-    if (crew->pid == 0 || crew->state == CREW_LOADING || limit <= 0)
+    if (crew->pid == 0 || crew->fd == -1 || crew->state == CREW_LOADING ||
+        limit <= 0)
         return;
     if (!owes_news(crew)) {
         crew->silent = 0;

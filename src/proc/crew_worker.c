@@ -110,6 +110,8 @@ static void forget_worker(struct crew_worker *worker)
 
 static void log_death(const struct crew_worker *worker, int status)
 {
+    if (worker->pid == 0 && worker->supervisor->stopping)
+        return; /* it was never there */
     if (status == CREW_STATUS_UNKNOWN)
         log_write(LOG_LEVEL_ERROR, "worker %u (%d) has gone", worker->id,
                   (int)worker->pid);
@@ -249,6 +251,8 @@ static void hear(struct crew_worker *worker, const struct link_message *message,
         worker->supervisor->desk.ask(worker->supervisor->desk.arg);
         break;
     case LINK_PONG:
+        if (worker->pid == 0 && message->value > 0)
+            worker->pid = message->value;
         worker->is_asked = false;
         worker->silent = worker->unasked = 0;
         break;
@@ -349,6 +353,7 @@ bool crew_worker_start(struct crew *crew, unsigned id,
     slot = board_take(board, id, crew->number);
     if (slot == NULL) {
         why = "too many processes";
+        errno = EAGAIN;
         goto fail;
     }
     message.slot = (uint32_t)(slot - board->slots);
@@ -363,8 +368,9 @@ bool crew_worker_start(struct crew *crew, unsigned id,
     return true;
 
 fail:
-    log_write(LOG_LEVEL_ERROR, "cannot start worker %u: %s", id,
-              why != NULL ? why : strerror(errno));
+    if (errno != EPIPE && errno != ECONNRESET) /* its end will be told of */
+        log_write(LOG_LEVEL_ERROR, "cannot start worker %u: %s", id,
+                  why != NULL ? why : strerror(errno));
     if (slot != NULL)
         board_release(board, slot);
     if (fds[0] != -1) {

@@ -38,8 +38,8 @@ enum link_kind {
     LINK_REOPEN, /* value: enum link_log; text: its target; with the file, if
                     it is one */
     /* a worker to the supervisor */
-    LINK_READY, /* value: its process id */
-    LINK_PONG,
+    LINK_READY,    /* value: its process id */
+    LINK_PONG,     /* value: its process id */
     LINK_RECYCLE,  /* wants to be replaced; text: the reason */
     LINK_HANDOVER, /* a kept connection that is idle, for another worker */
     LINK_WANT_SNAPSHOTS, /* of all workers */

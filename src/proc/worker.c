@@ -303,6 +303,14 @@ static void take_conn(struct worker *worker, int fd)
     slot->taken++;
 }
 
+static void tell_presence(int link)
+{
+    const struct link_message message = { .kind = LINK_PONG,
+                                          .value = getpid() };
+
+    link_send(link, &message, -1);
+}
+
 static void obey(struct worker *worker, const struct link_message *message,
                  int fd)
 {
@@ -324,7 +332,7 @@ static void obey(struct worker *worker, const struct link_message *message,
         reopen_take(message, fd, worker->config->access_log);
         return;
     case LINK_PING:
-        link_tell(worker->link.fd, LINK_PONG, NULL);
+        tell_presence(worker->link.fd);
         break;
     case LINK_SNAPSHOT:
         monitor_take_snapshot(&worker->monitor);
@@ -896,8 +904,10 @@ int worker_run(const struct worker_config *config)
         access_log_attach(config->access_log, &worker.service, config->who.id);
     open_monitor(&worker);
     watch_signals(&worker);
-    if (config->place != NULL)
+    if (config->place != NULL) {
         watch_link(&worker, config->place->link);
+        tell_presence(config->place->link);
+    }
     worker.status = start(&worker);
     if (worker.status == EX_OK)
         serve(&worker);
