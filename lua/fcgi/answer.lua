@@ -1,6 +1,8 @@
 --- fcgi.answer -- whole answers: what a handler returned, or gave to req:send.
 -- SPDX-License-Identifier: MIT
 
+local getinfo, pcall = debug.getinfo, pcall -- whatever a script makes of them
+
 --- Bytes that are read from a file at a time.
 local PIECE = 65536
 
@@ -29,16 +31,18 @@ local function is_file_object(body)
   return type(class) == "table" and class.__name == "fcgi.file"
 end
 
---- The kind of a body; raises for what cannot be one.
+--- The kind of a body; or nil and why it cannot be one.
 local function kind_of(body)
   local kind = type(body)
-  if kind == "nil" or kind == "string" or kind == "function" then
+  if kind == "string" or kind == "function" then
     return kind
+  elseif kind == "nil" then
+    return "none"
   elseif kind == "number" then
     return "string"
   elseif is_file_object(body) then
     if body._closed then
-      error("the body is a closed file", 0)
+      return nil, "the body is a closed file"
     end
     return "file"
   elseif kind == "table" then
@@ -46,10 +50,10 @@ local function kind_of(body)
   elseif io.type(body) == "file" then
     return "file"
   elseif io.type(body) == "closed file" then
-    error("the body is a closed file", 0)
+    return nil, "the body is a closed file"
   end
-  error("a body is a string, a list, an iterator or an open file, not a "
-    .. kind, 0)
+  return nil,
+    "a body is a string, a list, an iterator or an open file, not a " .. kind
 end
 
 --- The bytes from where a file stands to its end; nil when that is unknown.
@@ -93,27 +97,81 @@ return function(methods, private)
     end
   end
 
-  --- Everything is checked before the head changes.
-  local function answer(req, status, headers, body)
-    if math.tointeger(status) == nil or status < 200 or status > 599 then
-      error(("the status %s is not an integer from 200 to 599"):format(
-        tostring(status)), 0)
+  --- Misuse is blamed on the script: a hook that returned it is named by its
+  --- first line; else the error names the line that called req:send.
+  local function blame(hook, message)
+    if not hook then
+      error(message, 4) -- this, answer, req:send, the script
     end
-    local kind = kind_of(body)
-    if kind == "table" then
-      body, kind = join(body, 1), "string"
+    local info = getinfo(hook, "S")
+    if info.what ~= "C" then
+      message = ("%s:%d: %s"):format(info.short_src, info.linedefined, message)
+    end
+    error(message, 0)
+  end
+
+  local header -- the one that is being set
+  local function set_headers(req, headers)
+    for name, value in pairs(headers) do
+      header = name
+      set_header(req, name, value)
+    end
+  end
+
+  local function set_variables(req, vars)
+    for name, value in pairs(vars) do
+      header = name
+      local kind = type(name)
+      set_header(req, kind ~= "string" and kind ~= "number" and name
+        or "Variable-" .. name, value)
+    end
+  end
+
+  --- What is wrong with a header, from an error of set_header; any other error
+  --- goes on as it is.
+  local function explain(err, thing)
+    local what = type(err) == "string"
+      and err:match("^fcgi/answer%.lua:%d+: bad argument .-%((.*)%)$")
+    if not what then
+      error(err, 0)
+    end
+    return ("the %s %s of the answer: %s"):format(thing,
+      type(header) == "string" and ("%q"):format(header) or tostring(header),
+      what)
+  end
+
+  --- Everything is checked before the head changes, but for the headers.
+  ---@param hook function? that returned this
+  local function answer(req, status, headers, body, hook)
+    if math.tointeger(status) == nil or status < 200 or status > 599 then
+      blame(hook, ("the status %s is not an integer from 200 to 599"):format(
+        tostring(status)))
+    end
+    local kind, wrong = kind_of(body)
+    if not kind then
+      blame(hook, wrong)
+    elseif kind == "table" then
+      local good
+      good, body = pcall(join, body, 1)
+      if not good then
+        blame(hook, body)
+      end
+      kind = "string"
     elseif kind == "string" then
       body = tostring(body)
     end
     if headers ~= nil and type(headers) ~= "table" then
-      error("headers are a table, not a " .. type(headers), 0)
+      blame(hook, "headers are a table, not a " .. type(headers))
     end
     local ok, err = set_status(req, status)
     if not ok then
       return nil, err -- the request is over
     end
-    for name, value in pairs(headers or {}) do
-      set_header(req, name, value)
+    if headers then
+      ok, err = pcall(set_headers, req, headers)
+      if not ok then
+        blame(hook, explain(err, "header"))
+      end
     end
 
     ok, err = true, nil
@@ -137,21 +195,23 @@ return function(methods, private)
     if is_begun(req) and not req:is_aborted() then
       error("the head has gone, or was begun by req:write", 2)
     end
-    return answer(req, status, headers, body)
+    local ok, err = answer(req, status, headers, body)
+    return ok, err
   end
 
   --- What on_authorize returned: true[, vars], or a refusal as an answer.
-  local function authorize(req, allowed, vars, body)
+  local function authorize(req, allowed, vars, body, hook)
     if not allowed then
       return answer(req, 403) -- whatever nil or false came with
     elseif allowed ~= true then
-      return answer(req, allowed, vars, body)
+      return answer(req, allowed, vars, body, hook)
     end
     if vars ~= nil and type(vars) ~= "table" then
-      error("variables are a table, not a " .. type(vars), 0)
+      blame(hook, "variables are a table, not a " .. type(vars))
     end
-    for name, value in pairs(vars or {}) do
-      set_header(req, "Variable-" .. name, value)
+    local ok, err = pcall(set_variables, req, vars or {})
+    if not ok then
+      blame(hook, explain(err, "variable"))
     end
     private.admit(req) -- last: an error before it lets nobody in
     return finish(req)

@@ -136,6 +136,19 @@ static int answered(lua_State *L, int status, lua_KContext ctx)
     return 0;
 }
 
+static enum script_hook hook_of(enum request_role role)
+{
+    switch (role) {
+    case REQUEST_AUTHORIZER:
+        return HOOK_AUTHORIZE;
+    case REQUEST_FILTER:
+        return HOOK_FILTER;
+    case REQUEST_RESPONDER:
+        break;
+    }
+    return HOOK_REQUEST;
+}
+
 /* What is at index was returned in place of an answer. */
 static void complain_of_result(lua_State *L, struct request *req, int index)
 {
@@ -193,7 +206,10 @@ static int returned(lua_State *L, struct request *req, lua_KContext ctx)
                 authorizes ? script->authorize : script->answer);
     lua_pushvalue(L, AT_REQUEST);
     lua_rotate(L, first, 2); /* below the three */
-    status = lua_pcallk(L, 4, 0, AT_MESSAGES, ctx, answered);
+    lua_rawgeti(
+        L, LUA_REGISTRYINDEX,
+        script->hooks[ctx == CALL_HOOK ? hook_of(req->role) : HOOK_ERROR]);
+    status = lua_pcallk(L, 5, 0, AT_MESSAGES, ctx, answered);
     return answered(L, status, ctx);
 }
 
@@ -232,19 +248,6 @@ static int hook_done(lua_State *L, int status, lua_KContext ctx)
     if (status == LUA_OK || status == LUA_YIELD)
         return returned(L, task->req, ctx);
     return failed(L, status, task->req);
-}
-
-static enum script_hook hook_of(enum request_role role)
-{
-    switch (role) {
-    case REQUEST_AUTHORIZER:
-        return HOOK_AUTHORIZE;
-    case REQUEST_FILTER:
-        return HOOK_FILTER;
-    case REQUEST_RESPONDER:
-        break;
-    }
-    return HOOK_REQUEST;
 }
 
 /* The whole of a handler's task; the task is at index 1. */

@@ -5,6 +5,8 @@ SPDX-License-Identifier: MIT
 """
 import pytest
 
+from support.fastcgi import AUTHORIZER
+
 
 @pytest.fixture
 def mistake(lua):
@@ -56,3 +58,54 @@ def test_something_is_returned_without_a_status(mistake, value, kind):
 
 def test_nothing_is_returned(mistake):
     assert "the handler ended without an answer (" in mistake("return nil")
+
+
+HEADERS = [("{['Content-Type']=true}", '"Content-Type"', "string expected, got "
+            "boolean"),
+           ("{A='a\\nb'}", '"A"', "has a control byte"),
+           ("{['A B']='x'}", '"A B"', "is not the name of a header"),
+           ("{[{}]='x'}", "table: 0x", "string expected, got table")]
+OTHERS = [("200, 'x'", "headers are a table, not a string"),
+          ("99", "the status 99 is not an integer from 200 to 599"),
+          ("200, nil, true", "a body is a string, a list, an iterator or an "
+           "open file, not a boolean"),
+          ("200, nil, {{true}}", "a list of strings or numbers expected, got "
+           "boolean")]
+
+
+@pytest.mark.parametrize("headers, name, why", HEADERS)
+def test_a_wrong_header_names_the_line(gateway, lua, mistake, headers, name,
+                                       why):
+    line = mistake(f"\nreq:send(200, {headers})")
+    assert f"test:2: the header {name}" in line and why in line
+    gw = gateway(f"\n\nfunction on_request()\n  return 200, {headers}\nend")
+    assert gw.request().status == 500
+    line = gw.wait_log(r"app\.lua:3: the header .*").group(0)
+    assert name in line and why in line
+    assert "answer.lua" not in line
+
+
+@pytest.mark.parametrize("answer, why", OTHERS)
+def test_a_wrong_answer_names_the_line(gateway, mistake, answer, why):
+    assert f"test:2: {why}" in mistake(f"\nreq:send({answer})")
+    gw = gateway(f"\n\nfunction on_request()\n  return {answer}\nend")
+    assert gw.request().status == 500
+    assert why in gw.wait_log(r"app\.lua:3: .*").group(0)
+
+
+def test_a_wrong_answer_of_on_error_names_its_line(gateway):
+    gw = gateway("function on_request() error('x') end\n"
+                 "function on_error() return 99 end")
+    assert gw.request().status == 500
+    gw.wait_log(r"app\.lua:2: the status 99")
+
+
+@pytest.mark.parametrize("vars, why", [
+    ("{A=true}", 'the variable "A" of the answer: string expected, got bool'),
+    ("{[print]='x'}", "the variable function: "),
+    ("{['A B']='x'}", 'the variable "A B" of the answer: is not the name'),
+    ("'x'", "variables are a table, not a string")])
+def test_a_wrong_variable_names_the_line(gateway, vars, why):
+    gw = gateway(f"\nfunction on_authorize() return true, {vars} end")
+    assert gw.request(role=AUTHORIZER).status == 500
+    assert why in gw.wait_log(r"app\.lua:2: .*").group(0)
