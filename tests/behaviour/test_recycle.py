@@ -160,14 +160,18 @@ end
         conn.begin(1)
         conn.params(1, {"SCRIPT_NAME": "/slow", "REQUEST_URI": "/slow"})
         conn.wait_taken()
-        before = all_workers(gw)
-        wait_until(lambda: not set(workers(gw).values()) &
-                   set(before.values()), "two new workers")
+        seen = {1: set(), 2: set()}
+
+        def both_are_new():
+            number, pid = ask(gw)
+            seen[number].add(pid)
+            return all(len(pids) > 1 for pids in seen.values())
+        wait_until(both_are_new, "two new workers")
         conn.stdin(1, b"")
-        pid = int(conn.collect(1).text.split()[1])
-        assert pid not in workers(gw).values()
+        number, pid, _ = conn.collect(1).text.split()
         # it is idle now, and goes over
-        assert int(conn.request(2).text.split()[1]) not in before.values()
+        assert conn.request(2).text.split()[1] != pid
+        gw.wait_log(rf"exit {number}: max-requests")
 
 
 def test_worker_that_does_not_drain_is_killed(gateway):
@@ -197,7 +201,7 @@ function on_worker(id)
 end
 """
     trap = tmp_path / "trap"
-    gw = gateway(script, "-w", "2", "--max-requests=10", args=[trap])
+    gw = gateway(script, "-w", "2", "--max-requests=500", args=[trap])
     serves(gw, 1)
     before = all_workers(gw)
     trap.touch()
