@@ -109,15 +109,15 @@ static int inherited(int fd)
     return copy;
 }
 
-/* What root had opened before an upgrade stays open: who serves may not.  A
- * check writes to stderr alone. */
+/* What root had opened before an upgrade stays open: who serves may not.  The
+ * check before it writes to stderr alone. */
 static int open_log(const struct program *program)
 {
     const struct options *options = &program->options;
     int fd;
 
     log_set_level((enum log_level)options->log_level);
-    if (options->check || log_open(options->log) == 0)
+    if (program->left.check != -1 || log_open(options->log) == 0)
         return EX_OK;
     fd = inherited(program->left.log);
     if (fd == -1)

@@ -81,11 +81,14 @@ static void notes_are_taken_as_far_as_they_go(void **state)
 
 static void a_link_carries_files_and_reasons(void **state)
 {
+    struct ev_loop *ev = ev_loop_new(0);
     struct link_message message;
+    struct post post;
     int fds[2], fd;
 
     (void)state;
     assert_int_equal(link_pair(fds), 0);
+    post_init(&post, ev, fds[0]);
     watched_over_link(fds[0]);
     watched_file(rig.path);
     assert_int_equal(link_receive(fds[1], &message, &fd), 1);
@@ -95,13 +98,15 @@ static void a_link_carries_files_and_reasons(void **state)
                 watch_print(rig.path));
     watched_take(watch, &message);
     assert_contains(watched(), rig.path);
-    watched_break_over_link(watch, fds[0], "because");
+    watched_break_by_post(watch, &post, "because");
     assert_int_equal(link_receive(fds[1], &message, &fd), 1);
     assert_int_equal(message.kind, LINK_FILE);
     assert_string_equal(message.text, rig.path);
     assert_int_equal(link_receive(fds[1], &message, &fd), 1);
     assert_int_equal(message.kind, LINK_BROKEN);
     assert_string_equal(message.text, "because");
+    post_free(&post);
+    ev_loop_destroy(ev);
     close(fds[0]);
     close(fds[1]);
 }
