@@ -18,6 +18,23 @@ static int cancelled_tostring(lua_State *L)
     return 1;
 }
 
+/* Scripts write "failed: " .. err, which with most errors works. */
+static int cancelled_concat(lua_State *L)
+{
+    lua_settop(L, 2);
+    for (int i = 1; i <= 2; i++) {
+        if (lua_isstring(L, i))
+            lua_pushvalue(L, i);
+        else if (luaL_testudata(L, i, cancelled_class) != NULL)
+            luaL_tolstring(L, i, NULL);
+        else
+            return luaL_error(L, "attempt to concatenate a %s value",
+                              luaL_typename(L, i));
+    }
+    lua_concat(L, 2);
+    return 1;
+}
+
 /* The reason is its user value. */
 void task_push_cancelled(lua_State *L, const char *reason)
 {
@@ -27,6 +44,8 @@ void task_push_cancelled(lua_State *L, const char *reason)
     if (luaL_newmetatable(L, cancelled_class)) {
         lua_pushcfunction(L, cancelled_tostring);
         lua_setfield(L, -2, "__tostring");
+        lua_pushcfunction(L, cancelled_concat);
+        lua_setfield(L, -2, "__concat");
         lua_pushboolean(L, 0);
         lua_setfield(L, -2, "__metatable");
     }

@@ -62,18 +62,20 @@ static int cancelled_status(const char *reason)
     return strcmp(reason, "timeout") == 0 ? 504 : 503;
 }
 
-/* The error is on top of the stack: tells where the handler was. */
+/* The error is on top of the stack: tells where the handler was.  That a client
+ * has gone is no fault of anybody's. */
 static void log_cancelled(lua_State *L, struct request *req, const char *reason)
 {
+    bool is_abort = req->is_aborted && strcmp(reason, "abort") == 0;
     char line[128];
     struct slice trace = { NULL, 0 };
     int n = snprintf(line, sizeof(line), "%s: cancelled: %s",
                      script_of(L)->name, reason);
 
     errors_take(L);
-    if (lua_istable(L, -1) && lua_rawgeti(L, -1, 3) == LUA_TSTRING)
+    if (!is_abort && lua_istable(L, -1) && lua_rawgeti(L, -1, 3) == LUA_TSTRING)
         trace.data = lua_tolstring(L, -1, &trace.len);
-    report_log(LOG_LEVEL_WARN, req,
+    report_log(is_abort ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, req,
                (struct slice){ line, (size_t)n < sizeof(line)
                                          ? (size_t)n
                                          : sizeof(line) - 1 },

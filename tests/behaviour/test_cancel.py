@@ -181,6 +181,36 @@ def test_abort_that_cancels(shared_gateway, name, how):
         check_raised(lua, name, "abort", at)
 
 
+@pytest.mark.parametrize("level, times", [("info", 0), ("debug", 1)])
+def test_abort_that_cancels_is_no_warning(gateway, level, times):
+    lua = Lua(gateway(SETTING, "--log-level=" + level))
+    with lua.connect() as conn:
+        lua.start(conn, 1, "local last <close> = setmetatable({}, {__close = "
+                  "function() fcgi.log('error', 'gone') end}) "
+                  "fcgi.log('error', 'here') fcgi.sleep(3600)")
+        lua.gateway.wait_log("here")
+        conn.abort(1)
+        conn.collect(1)
+    lua.gateway.wait_log("gone")
+    assert lua.text("return 200, {}, 'x'") == "x"
+    log = lua.gateway.log()
+    assert log.count("cancelled: abort") == times
+    assert "traceback" not in log and " warn " not in log
+
+
+def test_a_cancellation_can_be_put_together_with_text(lua):
+    assert lua.value(
+        "select(2, pcall(function() "
+        "local t = fcgi.spawn(function() "
+        "local _, err = pcall(fcgi.sleep, 9) "
+        "local ok, why = pcall(function() return err .. {} end) "
+        "return 'a: ' .. err, err .. ' b', 1 .. err, err .. err, ok, why end) "
+        "fcgi.sleep(0) t:cancel('why') return dump(t:join()) end))"
+    ).replace('\\"', '"').startswith(
+        '""a: cancelled: why", "cancelled: why b", "1cancelled: why", '
+        '"cancelled: whycancelled: why", false, "')
+
+
 def test_abort_cancels_no_task_of_the_request(lua_with):
     lua = lua_with()
     with begun(lua, "fcgi.spawn(function() local ok = pcall(fcgi.sleep, 0.2) "
