@@ -4,12 +4,13 @@
 local channel = require "fcgi.channel"
 
 --- Level 3: the error names the line of the script.
-local function check_seconds(seconds, name, is_sound)
+local function check_seconds(seconds, name, is_sound, wanted)
   if type(seconds) ~= "number" then
     error(("bad argument #1 to '%s' (number expected, got %s)"):format(name,
       type(seconds)), 3)
   elseif not is_sound(seconds) then
-    error(("bad argument #1 to '%s' (not a number of seconds)"):format(name), 3)
+    error(("bad argument #1 to '%s' (%s seconds expected, got %s)"):format(
+      name, wanted, seconds), 3)
   end
 end
 
@@ -39,7 +40,7 @@ return function(fcgi, private)
   --- A task of its own, so that f is cancelled as tasks are, and has ended in
   --- any case when this returns or raises.
   function fcgi.timeout(seconds, f, ...)
-    check_seconds(seconds, "timeout", is_limit)
+    check_seconds(seconds, "timeout", is_limit, "0 or more")
     check_function(f, "timeout")
     local task <close> = spawn(f, ...)
     if not has_ended(task, seconds) then
@@ -52,7 +53,7 @@ return function(fcgi, private)
   --- A round that takes longer than the time between two drops those that it
   --- overlaps.
   function fcgi.every(seconds, f, ...)
-    check_seconds(seconds, "every", is_interval)
+    check_seconds(seconds, "every", is_interval, "more than 0")
     check_function(f, "every")
     return spawn(function(...)
       local next_at = now()

@@ -98,8 +98,15 @@ static int l_log(lua_State *L)
 {
     static const char *const names[] = { "error", "warn",  "notice",
                                          "info",  "debug", NULL };
-    enum log_level level = (enum log_level)luaL_checkoption(L, 1, NULL, names);
+    static const char bad_level[] = "a level expected: error, warn, notice, "
+                                    "info or debug";
+    const char *name = luaL_checkstring(L, 1);
+    enum log_level level = LOG_LEVEL_ERROR;
 
+    while (names[level] != NULL && strcmp(names[level], name) != 0)
+        level++;
+    if (names[level] == NULL)
+        return luaL_argerror(L, 1, bad_level);
     if (!log_is_on(level))
         return 0;
     luaL_where(L, 1); /* "app.lua:12: " */

@@ -92,7 +92,8 @@ def test_an_iterator_of_the_answer_may_join(lua):
     ("fcgi.spawn(print):join(-1)", "#1 to 'join' (not a number of seconds)"),
     ("fcgi.spawn(print):cancel({})", "#1 to 'cancel' (string expected, "
      "got table)"),
-    ("fcgi.every(0, print)", "#1 to 'every' (not a number of seconds)"),
+    ("fcgi.every(0, print)", "#1 to 'every' (more than 0 seconds expected, "
+     "got 0)"),
     ("fcgi.every(1)", "#2 to 'every' (function expected, got nil)"),
     ("fcgi.timeout('x', print)", "#1 to 'timeout' (number expected, "
      "got string)"),

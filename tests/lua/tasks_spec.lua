@@ -177,7 +177,8 @@ describe("timeout", function()
     blames("bad argument #1 to 'timeout' (number expected, got string)",
       function() fcgi.timeout("1", print) end)
     for _, bad in ipairs { -1, 0 / 0, -math.huge } do
-      blames("bad argument #1 to 'timeout' (not a number of seconds)",
+      blames("bad argument #1 to 'timeout' (0 or more seconds expected, got "
+        .. bad .. ")",
         function() fcgi.timeout(bad, print) end)
     end
     blames("bad argument #2 to 'timeout' (function expected, got nil)",
@@ -324,7 +325,8 @@ describe("every", function()
 
   it("blames the line of the script", function()
     for _, bad in ipairs { 0, -1, 0 / 0, math.huge } do
-      blames("bad argument #1 to 'every' (not a number of seconds)",
+      blames("bad argument #1 to 'every' (more than 0 seconds expected, got "
+        .. bad .. ")",
         function() fcgi.every(bad, print) end)
     end
     blames("bad argument #1 to 'every' (number expected, got nil)",

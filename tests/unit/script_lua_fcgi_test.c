@@ -144,7 +144,8 @@ static void log_has_levels(void **state)
     serve("fcgi.log('error', 'E!') fcgi.log('warn', 'W!')\n"
           "fcgi.log('notice', 'N!') fcgi.log('info', 'I!')\n"
           "fcgi.log('debug', 'D!')\n"
-          "refused('invalid option', fcgi.log, 'loud', 'x')\n"
+          "refused('a level expected: error, warn, notice, info or debug',\n"
+          "  fcgi.log, 'loud', 'x')\n"
           "refused('string expected', fcgi.log)");
     rig_assert_logged(" error [");
     rig_assert_logged(" warn [");
