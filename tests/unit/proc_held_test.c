@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "proc/held.h"
@@ -54,11 +56,45 @@ static void nothing_is_blocked(void **state)
     held_end();
 }
 
+static void what_is_blocked_waits(void **state)
+{
+    (void)state;
+    listen_to(SIGUSR2);
+    held_block();
+    raise(SIGUSR2);
+    assert_int_equal(heard[SIGUSR2], 0);
+    held_unblock();
+    assert_int_equal(heard[SIGUSR2], 1);
+}
+
+static void a_child_forgets(void **state)
+{
+    int status;
+    pid_t child;
+
+    (void)state;
+    listen_to(SIGTERM);
+    held_block();
+    child = fork();
+    assert_int_not_equal(child, -1);
+    if (child == 0) {
+        held_forget();
+        raise(SIGTERM);
+        _exit(1);
+    }
+    held_unblock();
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGTERM);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_came_is_heard_once),
         cmocka_unit_test(nothing_is_blocked),
+        cmocka_unit_test(what_is_blocked_waits),
+        cmocka_unit_test(a_child_forgets),
     };
 
     return cmocka_run_group_tests_name("proc/held", tests, NULL, NULL);
