@@ -93,9 +93,9 @@ static void an_elder_hands_over_drains_and_ends(void **state)
     elders_take(&elders, take, NULL);
     while (taken == 0)
         ev_run(ev, EVRUN_ONCE);
-    elders_drain(&elders, "upgrade");
+    elders_drain(&elders, "upgrade", true);
     assert_false(elders_serve(&elders));
-    elders_drain(&elders, "stop"); /* it is told once */
+    elders_drain(&elders, "stop", false); /* it is told once */
     run_until_gone();
     assert_int_equal(taken, 1);
     assert_int_equal(waitpid(pid, NULL, WNOHANG), -1); /* it was waited for */
@@ -107,7 +107,7 @@ static void last_words_wait_for_who_hears_them(void **state)
 
     (void)state;
     elders_watch(&elders, ev);
-    elders_drain(&elders, "upgrade");
+    elders_drain(&elders, "upgrade", true);
     while (waitpid(pid, NULL, WNOHANG) == 0) /* the loop may do it, too */
         ev_run(ev, EVRUN_NOWAIT);
     ev_run(ev, EVRUN_NOWAIT);
