@@ -32,28 +32,50 @@ static enum board_count status_class(const struct request *req)
     return req->response.status < 500 ? COUNT_STATUS_4XX : COUNT_STATUS_5XX;
 }
 
+/* Nobody else writes there: no atomic addition is needed. */
+static void add(struct board_counters *counters, enum board_count count,
+                uint64_t n)
+{
+    _Atomic uint64_t *at = &counters->n[count];
+
+    atomic_store_explicit(at,
+                          atomic_load_explicit(at, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static void set(struct board_counters *counters, enum board_count count,
+                uint64_t n)
+{
+    atomic_store_explicit(&counters->n[count], n, memory_order_relaxed);
+}
+
 static void ended(struct service_observer *observer, const struct request *req)
 {
     struct counts *counts = (struct counts *)(void *)observer;
-    uint64_t *n = counts->n;
+    struct board_counters *to = &counts->slot->counters;
+    uint64_t in = req->body.received + req->data.received;
     double seconds;
 
     if (req->is_page)
         return;
     seconds = seconds_since(req->started);
-    n[COUNT_REQUESTS]++;
-    n[status_class(req)]++;
-    n[COUNT_ABORTED] += req->is_aborted ? 1 : 0;
-    n[COUNT_BYTES_IN] += req->body.received + req->data.received;
-    n[COUNT_BYTES_OUT] += req->response.body_bytes;
-    n[COUNT_NANOSECONDS] += (uint64_t)(seconds * 1e9);
-    n[COUNT_BUCKET + board_bucket(seconds)]++;
-    counts->is_new = true;
+    add(to, COUNT_REQUESTS, 1);
+    add(to, status_class(req), 1);
+    add(to, COUNT_NANOSECONDS, (uint64_t)(seconds * 1e9));
+    add(to, COUNT_BUCKET + board_bucket(seconds), 1);
+    add(to, COUNT_BYTES_OUT, req->response.body_bytes);
+    if (in > 0)
+        add(to, COUNT_BYTES_IN, in);
+    if (req->is_aborted)
+        add(to, COUNT_ABORTED, 1);
 }
 
-void counts_init(struct counts *counts, const struct service *service)
+void counts_init(struct counts *counts, const struct service *service,
+                 struct board_slot *slot)
 {
-    *counts = (struct counts){ .observer.ended = ended, .service = service };
+    *counts = (struct counts){ .observer.ended = ended,
+                               .service = service,
+                               .slot = slot };
 }
 
 /* All requests but those for pages, and those under way. */
@@ -65,7 +87,7 @@ static uint64_t ended_so_far(const struct service *service)
 
 void counts_attach(struct counts *counts, struct service *service)
 {
-    counts->n[COUNT_REQUESTS] = ended_so_far(service);
+    set(&counts->slot->counters, COUNT_REQUESTS, ended_so_far(service));
     counts->is_attached = true;
     service_observe(service, &counts->observer);
 }
@@ -76,32 +98,23 @@ static void look_at_cpu(struct counts *counts)
 
     counts->cpu_looked = *counts->service->now;
     if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) == 0)
-        counts->n[COUNT_CPU] =
-            (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+        set(&counts->slot->counters, COUNT_CPU,
+            (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000);
 }
 
-void counts_publish(struct counts *counts, struct board_slot *slot,
-                    bool is_last)
+void counts_publish(struct counts *counts, bool is_last)
 {
     const struct service *service = counts->service;
-    uint64_t *n = counts->n;
-    uint64_t seen = service->accepted + service->serial + service->active;
-    bool looks = is_last || *service->now - counts->cpu_looked >= cpu_seconds;
+    struct board_counters *to = &counts->slot->counters;
 
-    if (!counts->is_new && seen == counts->published && !looks)
-        return;
-    counts->is_new = false;
-    counts->published = seen;
-    if (looks)
+    if (is_last || *service->now - counts->cpu_looked >= cpu_seconds)
         look_at_cpu(counts);
-    n[COUNT_ACCEPTED] = service->accepted;
+    set(to, COUNT_ACCEPTED, service->accepted);
     if (!counts->is_attached)
-        n[COUNT_REQUESTS] = ended_so_far(service);
-    n[COUNT_REFUSED] = service->refused;
-    n[COUNT_FULL] = service->filled;
-    n[COUNT_TIMEOUTS] = service->timeouts;
-    n[COUNT_SLOW] = service->slow;
-    n[COUNT_PAGES] = service->paged;
-    for (int i = 0; i < BOARD_COUNTS; i++)
-        atomic_store_explicit(&slot->counters.n[i], n[i], memory_order_relaxed);
+        set(to, COUNT_REQUESTS, ended_so_far(service));
+    set(to, COUNT_REFUSED, service->refused);
+    set(to, COUNT_FULL, service->filled);
+    set(to, COUNT_TIMEOUTS, service->timeouts);
+    set(to, COUNT_SLOW, service->slow);
+    set(to, COUNT_PAGES, service->paged);
 }

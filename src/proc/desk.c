@@ -52,33 +52,42 @@ static void on_look(struct ev_loop *ev, struct ev_timer *watcher, int events)
         board_look(desk->status.board, waiting);
 }
 
-static bool is_path(struct slice front, struct slice back, const char *path)
+/* Does path begin with these bytes? */
+static bool begins(const char *path, struct slice front)
 {
-    size_t len = strlen(path);
-
-    return front.len + back.len == len &&
-           memcmp(front.data, path, front.len) == 0 &&
-           memcmp(back.data, path + front.len, back.len) == 0;
+    return path != NULL && strncmp(path, front.data, front.len) == 0;
 }
 
-/* What req:path() is, so that a page is where the web server's own rules for
- * that path hold: SCRIPT_NAME and PATH_INFO, whichever of them it fills. */
-static void path_of(const struct request *req, struct slice *front,
-                    struct slice *back)
+static bool is_path(const char *path, struct slice front, struct slice back)
 {
-    *front = *back = (struct slice){ "", 0 };
-    request_param(req, slice_of("SCRIPT_NAME"), front);
-    request_param(req, slice_of("PATH_INFO"), back);
-    if (front->len + back->len == 0)
-        request_param(req, slice_of("DOCUMENT_URI"), front);
+    return begins(path, front) && strlen(path) == front.len + back.len &&
+           memcmp(path + front.len, back.data, back.len) == 0;
+}
+
+/* SCRIPT_NAME and PATH_INFO, whichever of them the web server fills.  For most
+ * requests the first tells that they mean something else. */
+int desk_find_path(const struct request *req, const char *const *paths,
+                   int count)
+{
+    struct slice front = { "", 0 }, back = { "", 0 };
+    int which = 0;
+
+    request_param(req, slice_of("SCRIPT_NAME"), &front);
+    while (which < count && !begins(paths[which], front))
+        which++;
+    if (which == count)
+        return -1;
+    request_param(req, slice_of("PATH_INFO"), &back);
+    if (front.len + back.len == 0)
+        request_param(req, slice_of("DOCUMENT_URI"), &front);
+    while (which < count && !is_path(paths[which], front, back))
+        which++;
+    return which < count ? which : -1;
 }
 
 bool desk_is_path(const struct request *req, const char *path)
 {
-    struct slice front, back;
-
-    path_of(req, &front, &back);
-    return is_path(front, back, path);
+    return desk_find_path(req, &path, 1) == 0;
 }
 
 void desk_open(struct desk *desk, struct ev_loop *ev, struct board *board,

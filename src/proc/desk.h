@@ -39,6 +39,10 @@ void desk_keep_history(struct desk *desk, bool does);
  * rules for the path hold. */
 bool desk_is_path(const struct request *req, const char *path);
 
+/* Which of so many paths, some of which may be NULL, that is; -1: none. */
+int desk_find_path(const struct request *req, const char *const *paths,
+                   int count);
+
 /* Requests that still wait get no answer. */
 void desk_close(struct desk *desk);
 

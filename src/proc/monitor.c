@@ -23,24 +23,20 @@ static struct slice param_or(const struct request *req, const char *name,
 
 /* --- the pages ------------------------------------------------------------ */
 
-static const struct monitor *monitor_of(const struct service_pages *pages)
-{
-    return (const struct monitor *)(const void *)pages;
-}
+enum { PAGE_STATUS, PAGE_PING, PAGES }; /* as in paths */
 
 static bool wants(const struct service_pages *pages, const struct request *req)
 {
-    const struct monitor *monitor = monitor_of(pages);
+    const struct monitor *monitor = (const struct monitor *)(const void *)pages;
 
-    return (monitor->status != NULL && desk_is_path(req, monitor->status)) ||
-           (monitor->ping != NULL && desk_is_path(req, monitor->ping));
+    return desk_find_path(req, monitor->paths, PAGES) != -1;
 }
 
 static void answer(struct service_pages *pages, struct request *req)
 {
     struct monitor *monitor = (struct monitor *)(void *)pages;
 
-    if (monitor->status != NULL && desk_is_path(req, monitor->status))
+    if (desk_find_path(req, monitor->paths, PAGES) == PAGE_STATUS)
         status_answer(&monitor->desk.status, req);
     else
         status_pong(req);
@@ -110,34 +106,35 @@ static void ask(void *arg)
 
 /* --- the slot ------------------------------------------------------------- */
 
-static void add_memory(void *to, const struct script *script)
-{
-    *(uint64_t *)to += script_memory(script);
-}
+struct use {
+    uint64_t memory;
+    uint32_t tasks;
+};
 
-static void add_tasks(void *to, const struct script *script)
+static void add_use(void *to, const struct script *script)
 {
-    *(uint32_t *)to += script_tasks(script);
+    struct use *use = to;
+
+    use->memory += script_memory(script);
+    use->tasks += script_tasks(script);
 }
 
 static void publish(struct monitor *monitor, bool is_last)
 {
     struct board_slot *slot = monitor->slot;
     const struct service *service = monitor->service;
-    uint64_t memory = 0;
-    uint32_t tasks = 0;
+    struct use use = { 0, 0 };
 
-    monitor->each_script(monitor->arg, add_memory, &memory);
-    monitor->each_script(monitor->arg, add_tasks, &tasks);
+    monitor->each_script(monitor->arg, add_use, &use);
     atomic_store_explicit(&slot->active, service_active(service),
                           memory_order_relaxed);
     atomic_store_explicit(&slot->active_max, service->active_max,
                           memory_order_relaxed);
     atomic_store_explicit(&slot->conns, monitor->conns(monitor->arg),
                           memory_order_relaxed);
-    atomic_store_explicit(&slot->memory, memory, memory_order_relaxed);
-    atomic_store_explicit(&slot->tasks, tasks, memory_order_relaxed);
-    counts_publish(&monitor->counts, slot, is_last);
+    atomic_store_explicit(&slot->memory, use.memory, memory_order_relaxed);
+    atomic_store_explicit(&slot->tasks, use.tasks, memory_order_relaxed);
+    counts_publish(&monitor->counts, is_last);
 }
 
 static void on_turn_begins(struct ev_loop *ev, struct ev_check *watcher,
@@ -187,7 +184,7 @@ void monitor_open(struct monitor *monitor, const struct monitor_config *config)
         .conns = config->conns,
         .arg = config->arg,
     };
-    counts_init(&monitor->counts, config->service);
+    counts_init(&monitor->counts, config->service, config->slot);
     desk_open(&monitor->desk, config->loop->ev, config->board,
               config->options->script, config->link == -1, config->listening,
               ask, monitor);
@@ -225,8 +222,8 @@ void monitor_apply(struct monitor *monitor, const struct options *options)
 {
     bool is_shown = options->status != NULL || options->status_listen.count > 0;
 
-    monitor->status = options->status;
-    monitor->ping = options->ping;
+    monitor->paths[PAGE_STATUS] = options->status;
+    monitor->paths[PAGE_PING] = options->ping;
     monitor->service->pages = options->status != NULL || options->ping != NULL
                                   ? &monitor->pages
                                   : NULL;

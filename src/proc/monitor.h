@@ -26,8 +26,8 @@ struct monitor {
     struct board *board;
     struct board_slot *slot;
     int link; /* to the supervisor, or to what was this; -1: there is none */
-    struct elders *elders;     /* or NULL */
-    const char *status, *ping; /* paths, or NULL */
+    struct elders *elders; /* or NULL */
+    const char *paths[2];  /* of status and ping, or NULL */
     bool counts_requests;
     /* Calls fn for the scripts that may have requests. */
     void (*each_script)(void *arg,
