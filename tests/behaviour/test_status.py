@@ -95,6 +95,8 @@ def gw(request):
     with Gateway(SCRIPT, "-w", request.param, "--status=/status",
                  "--ping=/ping") as gateway:
         gateway.workers = request.param
+        wait_until(lambda: as_json(gateway)["total processes"]
+                   == request.param, "all workers")
         yield gateway
 
 
@@ -488,6 +490,7 @@ def test_who_leaves_while_waiting_for_the_page_harms_nobody(gw):
 def test_a_stop_waits_for_the_page():
     with Gateway(SCRIPT, "-w", "2", "--status=/status") as gw:
         with gw.connect() as conn:
+            conn.request(flags=fastcgi.KEEP_CONN)
             conn.start(params=params("/status", "full"), flags=0)
             os.kill(gw.pid, signal.SIGTERM)
             assert conn.collect().status == 200
