@@ -827,6 +827,125 @@ static void endless_refused_ids_are_refused_at_once(void **state)
     assert_sound();
 }
 
+/* --- pages of the gateway's own --- */
+
+static bool is_page(const struct service_pages *pages,
+                    const struct request *req)
+{
+    struct slice name;
+
+    (void)pages;
+    return request_param(req, slice_of("SCRIPT_NAME"), &name) &&
+           slice_equal(name, slice_of("/page"));
+}
+
+static void answer_page(struct service_pages *pages, struct request *req)
+{
+    (void)pages;
+    response_answer(req, 200, slice_of("X: y\r\n"), slice_of("page"));
+}
+
+static struct service_pages pages = { .wants = is_page, .answer = answer_page };
+
+static void put_page(unsigned id)
+{
+    put_begin(id, REQUEST_RESPONDER, KEEP);
+    put_param(id, "SCRIPT_NAME=/page");
+    put_end(FCGI_PARAMS, id);
+    put_end(FCGI_STDIN, id);
+}
+
+#define TOLD_PAGE(id)                                                          \
+    "STDOUT " id " [Status: 200 OK\\r\\nX: y\\r\\nContent-Length: 4"           \
+    "\\r\\n\\r\\npage]\n"                                                      \
+    "STDOUT " id " end\nEND " id " app 0 status 0\n"
+
+static void pages_are_answered_where_there_is_no_place(void **state)
+{
+    (void)state;
+    service->pages = &pages;
+    fill_up();
+    put_page(1);
+    put_request(2, KEEP);
+    put_page(3);
+    feed();
+    assert_string_equal(answers(), TOLD_PAGE("1") TOLD_503("2") TOLD_PAGE("3"));
+    assert_int_equal(fake.n_ready, 0);
+    assert_int_equal(service->paged, 2);
+    assert_int_equal(service->refused, 1);
+    assert_int_equal(service->filled, 1);
+    assert_int_equal(service->surplus, 0);
+    assert_int_equal(service->on_pages, 0);
+    assert_int_equal(session_in()->refused, 0);
+    assert_sound();
+}
+
+static void pages_are_answered_where_there_is_no_hook(void **state)
+{
+    (void)state;
+    service->pages = &pages;
+    fake.roles = 1u << REQUEST_AUTHORIZER;
+    put_page(1);
+    feed();
+    assert_string_equal(answers(), TOLD_PAGE("1"));
+    put_begin(2, REQUEST_AUTHORIZER, KEEP); /* only for responders */
+    put_param(2, "SCRIPT_NAME=/page");
+    put_end(FCGI_PARAMS, 2);
+    feed();
+    assert_string_equal(answers(), "");
+    assert_int_equal(fake.n_ready, 1);
+    response_fail(fake.ready[0], 403);
+    fake_release(&fake, 0);
+}
+
+static void what_may_be_for_a_page_takes_little_room(void **state)
+{
+    (void)state;
+    service->pages = &pages;
+    fill_up();
+    for (unsigned id = 1; id <= PAGES_AT_ONCE + 4u; id++)
+        put_begin(id, REQUEST_RESPONDER, KEEP);
+    feed();
+    assert_int_equal(service->surplus, PAGES_AT_ONCE);
+    assert_int_equal(service_active(service), elsewhere);
+    assert_int_equal(session_in()->refused, 1); /* as many as max_reqs */
+    answers();
+    for (unsigned id = 1; id <= PAGES_AT_ONCE; id++)
+        put_end(FCGI_PARAMS, id);
+    feed();
+    assert_int_equal(service->surplus, 0);
+    assert_int_equal(service->refused, PAGES_AT_ONCE + 3);
+    assert_sound();
+}
+
+static void who_leaves_before_it_is_known_to_be_for_a_page(void **state)
+{
+    (void)state;
+    service->pages = &pages;
+    fill_up();
+    put_begin(1, REQUEST_RESPONDER, KEEP);
+    put_begin(2, REQUEST_RESPONDER, KEEP);
+    put_end(FCGI_ABORT_REQUEST, 1);
+    feed();
+    assert_string_equal(answers(), "END 1 app 0 status 0\n");
+    assert_int_equal(service->surplus, 1);
+    wire->ops->eof(wire);
+    assert_int_equal(service->surplus, 0);
+    assert_int_equal(service_active(service), elsewhere);
+}
+
+static void too_many_parameters_are_for_no_page(void **state)
+{
+    (void)state;
+    service->pages = &pages;
+    service->limits.max_params = 10;
+    fill_up();
+    put_page(1);
+    feed();
+    assert_string_equal(answers(), TOLD_503("1"));
+    assert_int_equal(service->surplus, 0);
+}
+
 static unsigned n_seen, n_seen_503, n_seen_aborted;
 
 static void see(struct service_observer *observer, const struct request *req)
@@ -1741,6 +1860,11 @@ int main(void)
         TEST(the_other_bits_of_the_flags_are_ignored),
         TEST(one_too_many_is_refused_at_the_end_of_its_parameters),
         TEST(endless_refused_ids_are_refused_at_once),
+        TEST(pages_are_answered_where_there_is_no_place),
+        TEST(pages_are_answered_where_there_is_no_hook),
+        TEST(what_may_be_for_a_page_takes_little_room),
+        TEST(who_leaves_before_it_is_known_to_be_for_a_page),
+        TEST(too_many_parameters_are_for_no_page),
         TEST(every_request_that_was_begun_is_told_of_once),
         TEST(a_refused_request_may_be_aborted),
         TEST(an_aborted_refused_request_may_end_the_connection),
