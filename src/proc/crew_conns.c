@@ -39,8 +39,8 @@ static struct crew_worker *find_taker(struct supervisor *supervisor)
          link != &supervisor->workers; link = link->next) {
         struct crew_worker *worker = list_entry(link, struct crew_worker, link);
 
-        if (worker->state == WORKER_SERVING && !worker->is_killed &&
-            !worker->link_has_ended &&
+        if (worker->state == WORKER_SERVING && worker->slot->accepts &&
+            !worker->is_killed && !worker->link_has_ended &&
             (best == NULL || is_better(worker, best)))
             best = worker;
     }

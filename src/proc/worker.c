@@ -76,11 +76,12 @@ struct worker {
     struct monitor monitor;
     struct age age;
     struct status_listener *status_listener;
-    int status;     /* to exit with */
-    bool was_told;  /* a signal has stopped it */
-    bool draining;  /* accepts no more */
-    bool cancelled; /* grace is over */
-    bool stopped;   /* ends at once */
+    int status;      /* to exit with */
+    bool was_told;   /* a signal has stopped it */
+    bool draining;   /* accepts no more */
+    bool hands_over; /* its connections, to whoever holds the link */
+    bool cancelled;  /* grace is over */
+    bool stopped;    /* ends at once */
 };
 
 /* From a timer of the loop: while something blocks the loop, systemd hears
@@ -155,7 +156,8 @@ static void drain(struct worker *worker, const char *reason, bool can_hand_over)
     worker->reason = reason;
     tell_stopping(worker);
     worker->config->slot->accepts = false;
-    if (worker->link.fd == -1 || !can_hand_over)
+    worker->hands_over = worker->link.fd != -1 && can_hand_over;
+    if (!worker->hands_over)
         conns_on_idle(worker->conns, NULL, NULL); /* nobody takes them */
     else
         conns_on_idle(worker->conns, hand_over, worker);
@@ -295,9 +297,11 @@ static void take_conn(struct worker *worker, int fd)
 {
     struct board_slot *slot = worker->config->slot;
 
-    if (fd != -1 && (worker->draining || worker->acceptors == NULL))
+    if (fd != -1 && (worker->draining || worker->acceptors == NULL)) {
+        if (worker->hands_over) /* who gave it could not know yet */
+            hand_over(worker, fd);
         close(fd);
-    else if (fd != -1 && conns_open(worker->conns, fd, fcgi_session_open))
+    } else if (fd != -1 && conns_open(worker->conns, fd, fcgi_session_open))
         worker->service.accepted--;
     slot->conns = conns_count(worker->conns);
     slot->taken++;

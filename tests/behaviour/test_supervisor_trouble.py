@@ -10,7 +10,7 @@ import signal
 import pytest
 from support.gateway import wait_until
 from support.processes import (WHO, Client, all_workers, children, is_gone,
-                               serves, state, workers, write)
+                               one_generation, serves, state, workers, write)
 
 # on_worker waits while the file that is the first argument exists.
 SLOW_START = WHO + """
@@ -40,10 +40,6 @@ def starting(gw):
         return (len(templates) == 2 and len(children(templates[1])) == 2 and
                 templates[1])
     return wait_until(find, "two generations")
-
-
-def one_generation(gw):
-    wait_until(lambda: len(children(gw.pid)) == 1, "one generation")
 
 
 # --- workers -----------------------------------------------------------------
@@ -232,6 +228,7 @@ def test_worker_is_replaced_while_a_generation_rises(rising):
     wait_until(lambda: len(children(old)) == 2, "its replacement")
     go()
     serves(gw, 2)
+    one_generation(gw)
     assert all(gw.request().text.endswith(" 2") for _ in range(10))
 
 
@@ -294,6 +291,7 @@ def test_one_worker_less_while_a_generation_rises(rising):
     gw.wait_log("SIGTTOU: 1 workers")
     go()
     gw.wait_log("generation 2 serves with 1 workers")
+    one_generation(gw)
     assert set(workers(gw)) == {1}
 
 
@@ -303,6 +301,7 @@ def test_one_worker_more_while_a_generation_rises(rising):
     gw.wait_log("SIGTTIN: 3 workers")
     go()
     gw.wait_log("generation 2 serves with 3 workers")
+    one_generation(gw)
     assert set(all_workers(gw, 3)) == {1, 2, 3}
     text = gw.request().text
     assert text.endswith(" 2")

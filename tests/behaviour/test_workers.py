@@ -7,7 +7,7 @@ import signal
 
 from support.gateway import wait_until
 from support.processes import (WHO as SCRIPT, Client, all_workers, is_gone,
-                               serves, workers, write)
+                               one_generation, serves, workers, write)
 
 
 def test_two_processes_answer(gateway):
@@ -66,6 +66,7 @@ return {
 """)
     gw.signal(signal.SIGHUP)
     serves(gw, 2)
+    one_generation(gw)
     gw.request()
     gw.wait_log("at length")
     for name in "log", "pid":

@@ -73,6 +73,11 @@ def children(pid):
     return found
 
 
+def one_generation(gw):
+    """Until the processes of those before it have gone."""
+    wait_until(lambda: len(children(gw.pid)) == 1, "one generation")
+
+
 class Client(threading.Thread):
     """Asks on one kept connection, without a pause, until it is told to stop;
     every answer must be whole and match."""
