@@ -71,7 +71,7 @@ return {
     gw.wait_log("at length")
     for name in "log", "pid":
         assert f"{name} has changed: the old value holds" in gw.log()
-    assert gw.request({"LONG": "x" * 2000}).status == 431
+    wait_until(lambda: gw.request({"LONG": "x" * 2000}).status == 431)
 
 
 def test_number_of_workers_follows_signals(gateway):
