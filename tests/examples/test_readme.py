@@ -23,6 +23,7 @@ ANSWERS = {
         "an answer of users\nan answer of orders\n",
     "fcgi.every(60": "pen, no report yet\n",
     "fcgi.channel(10)": "5050",
+    "fcgi.counter(": "sold\n",
 }
 # Blocks that are no pages have tests of their own.
 AUTHORIZER = "on_authorize"
