@@ -19,6 +19,7 @@ packages=(
     python3-prometheus-client
     nginx-light apache2 libapache2-mod-fcgid lighttpd haproxy caddy
     libfcgi-bin spawn-fcgi systemd curl strace valgrind git ca-certificates
+    chromium chromium-driver python3-selenium
 )
 
 fast=no

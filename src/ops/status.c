@@ -27,11 +27,15 @@ static const struct format {
     { "html", "text/html; charset=utf-8", status_html },
 };
 
+/* Seconds after which the page for people is asked for again. */
+enum { REFRESH = 5, REFRESH_MAX = 3600 };
+
 enum { FORMATS = sizeof(formats) / sizeof(formats[0]) };
 
 struct question {
     const struct format *format;
     bool is_full;
+    unsigned refresh;
 };
 
 /* A request that waits for snapshots. */
@@ -68,9 +72,16 @@ static void name_format(struct question *question, struct slice name)
 static void read_field(struct question *question, struct slice field)
 {
     const char *equals = slice_find(field, '=');
+    struct slice value = field;
+    unsigned long long seconds;
 
-    if (equals != NULL)
+    if (equals != NULL) {
         field.len = (size_t)(equals - field.data);
+        slice_take(&value, field.len + 1);
+        if (slice_equal(field, slice_of("refresh")) &&
+            slice_to_number(value, REFRESH_MAX, &seconds))
+            question->refresh = (unsigned)seconds;
+    }
     if (slice_equal(field, slice_of("full")))
         question->is_full = true;
     name_format(question, field);
@@ -115,11 +126,19 @@ static void answer(struct status *status, struct request *req,
     struct buffer page, fields;
 
     buffer_init(&page, STATUS_PAGE_MAX);
-    buffer_init(&fields, 512);
+    buffer_init(&fields, 1024);
     page_printf(&fields, "Content-Type: %s\r\nCache-Control: no-store\r\n",
                 question->format->type);
-    if (view_take(&view, status, question->is_full, wish))
+    if (question->format->write == status_html)
+        page_printf(&fields,
+                    "Content-Security-Policy: %s\r\n"
+                    "X-Content-Type-Options: nosniff\r\n"
+                    "Referrer-Policy: no-referrer\r\n",
+                    status_policy);
+    if (view_take(&view, status, question->is_full, wish)) {
+        view.refresh = question->refresh;
         question->format->write(&view, &page);
+    }
     if (page.len > 0 && fields.len > 0)
         response_answer(req, 200, buffer_slice(&fields), buffer_slice(&page));
     else
@@ -155,7 +174,7 @@ void status_answer(struct status *status, struct request *req)
 void status_answer_as(struct status *status, struct request *req,
                       const char *format)
 {
-    struct question question = { .format = &formats[0] };
+    struct question question = { .format = &formats[0], .refresh = REFRESH };
 
     if (!is_allowed(req))
         return;

@@ -29,6 +29,7 @@ struct status_view {
     const struct status *status;
     const struct board *board;
     bool is_full;
+    unsigned refresh; /* of the page for people, in seconds; 0: never */
     time_t now;
     uint64_t now_ms; /* monotonic */
     time_t started;
@@ -75,6 +76,9 @@ static inline bool view_has_room(const struct buffer *page)
 void page_put_escaped(struct buffer *page, struct slice text);
 void page_put_json(struct buffer *page, struct slice text);
 void page_put_label(struct buffer *page, struct slice text);
+
+/* Of the page for people: its style, and the policy that lets it be one. */
+extern const char status_style[], status_policy[];
 
 /* The formats. */
 void status_text(const struct status_view *view, struct buffer *page);

@@ -1,0 +1,78 @@
+/* status_style.c -- how the page for people looks: see status_view.h.
+ *
+ * The policy names the style by its SHA-256, so nothing else in the page can be
+ * one, and nothing at all a script.  Who changes the style changes that too: a
+ * test says what it has to be.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "ops/status_view.h"
+
+const char status_style[] =
+    ":root{color-scheme:light dark;--back:#f6f7f9;--card:#fff;--text:#1c2430;"
+    "--soft:#5b6675;--line:#dde2e9;--a:#1f6feb;--b:#c2410c;--good:#187a3c;"
+    "--warn:#9a5b00;--bad:#b3261e}"
+    "@media(prefers-color-scheme:dark){:root{--back:#12161c;--card:#1b212a;"
+    "--text:#e4e9f0;--soft:#9aa7b8;--line:#303a47;--a:#6aa8ff;--b:#ff9a62;"
+    "--good:#5fd38a;--warn:#f0b455;--bad:#ff8a80}}"
+    "*{box-sizing:border-box}"
+    "body{margin:0 auto;max-width:76rem;padding:1rem;background:var(--back);"
+    "color:var(--text);font:15px/1.45 system-ui,sans-serif}"
+    "header{display:flex;flex-wrap:wrap;gap:.25rem 1rem;align-items:baseline;"
+    "margin-bottom:1rem}"
+    "h1{font-size:1.35rem;margin:0;overflow-wrap:anywhere}"
+    "h2{font-size:1rem;margin:0}"
+    "header p,footer{margin:0;color:var(--soft)}"
+    "nav{margin-left:auto;display:flex;flex-wrap:wrap;gap:.25rem .9rem}"
+    "a{color:var(--a)}"
+    "dl.now{display:grid;grid-template-columns:repeat(4,1fr);gap:.6rem;"
+    "margin:0 0 1rem}"
+    "dl.now div,figure,section.table{background:var(--card);border:1px solid "
+    "var(--line);border-radius:.5rem;padding:.6rem .8rem}"
+    "dt{color:var(--soft);font-size:.85rem}"
+    "dd{margin:0;font-size:1.2rem;font-variant-numeric:tabular-nums}"
+    "dd small{display:block;color:var(--soft);font-size:.8rem}"
+    "p.notice,p.none{background:var(--card);border:1px solid var(--line);"
+    "border-left:.3rem solid var(--warn);border-radius:.5rem;padding:.6rem "
+    ".8rem;margin:0 0 1rem}"
+    "p.none{border-left-color:var(--line);color:var(--soft)}"
+    ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min("
+    "20rem,100%),1fr));gap:.8rem;margin-bottom:1rem}"
+    "figure{margin:0}"
+    "figcaption{display:flex;flex-wrap:wrap;gap:.1rem .9rem;align-items:"
+    "baseline}"
+    ".k{color:var(--soft);font-size:.85rem}"
+    ".k b{color:var(--text);font-variant-numeric:tabular-nums}"
+    ".k::before{content:\"\";display:inline-block;width:.7rem;height:.2rem;"
+    "margin-right:.35rem;vertical-align:middle;background:var(--a)}"
+    ".k.b::before{background:var(--b)}"
+    ".y,.x{margin:.2rem 0;color:var(--soft);font-size:.75rem}"
+    ".x{display:flex;justify-content:space-between;margin-bottom:0}"
+    "svg{display:block;width:100%;height:7rem;overflow:visible}"
+    "svg path{fill:none;stroke-width:1.75;vector-effect:non-scaling-stroke;"
+    "stroke-linejoin:round;stroke-linecap:round}"
+    "path.g{stroke:var(--line);stroke-width:1}"
+    "path.a{stroke:var(--a)}path.b{stroke:var(--b)}"
+    "rect{fill:transparent}rect:hover{fill:var(--soft);fill-opacity:.18}"
+    "section.table{margin-bottom:1rem}"
+    ".scroll{overflow-x:auto;margin:0 -.3rem}"
+    ".scroll:focus-visible{outline:2px solid var(--a)}"
+    "table{border-collapse:collapse;width:100%;font-variant-numeric:"
+    "tabular-nums}"
+    "th,td{text-align:right;padding:.3rem .5rem;border-top:1px solid "
+    "var(--line);white-space:nowrap;vertical-align:top}"
+    "thead th{border-top:0;color:var(--soft);font-weight:500;font-size:.85rem}"
+    "th[scope=row],.t{text-align:left}"
+    ".w{white-space:normal;overflow-wrap:anywhere;min-width:14rem;text-align:"
+    "left}"
+    "code{font:.9em ui-monospace,monospace}"
+    ".Idle{color:var(--good)}.Running{color:var(--a)}.Draining{color:"
+    "var(--warn)}.Blocked,.bad{color:var(--bad);font-weight:600}"
+    "details{margin-bottom:1rem}summary{cursor:pointer}"
+    "@media(max-width:40rem){body{padding:.6rem}nav{margin-left:0}dl.now{"
+    "grid-template-columns:repeat(2,1fr)}}";
+
+const char status_policy[] =
+    "default-src 'none'; style-src "
+    "'sha256-PoTmt7LBMU6PSwLBft/D2TPl2yzxQw2UzVtHOJzJ7jo='; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
