@@ -45,8 +45,10 @@ static void feed(struct wire *wire, struct block *block, struct slice bytes)
         return;
     next = open_by(sniff_of(wire)->service, bytes.data[0]);
     if (next == NULL) {
-        log_write(LOG_LEVEL_INFO, "neither FastCGI nor HTTP: a connection is "
-                                  "closed");
+        log_write(LOG_LEVEL_INFO, "%s: a connection is closed",
+                  is_letter(bytes.data[0]) && http_library() == NULL
+                      ? "this program is built without HTTP"
+                      : "neither FastCGI nor HTTP");
         wire->state = WIRE_BROKEN;
         return;
     }
