@@ -129,35 +129,82 @@ bool params_scan(struct slice params, size_t len,
     }
 }
 
-static inline bool may_be_in(const struct params_filter *filter,
-                             const char *name, size_t len)
+/* The first and the last eight bytes of a name: all of it up to sixteen, which
+ * most are. */
+static inline void ends_of(const char *name, size_t len, uint64_t *head,
+                           uint64_t *tail)
 {
-    return len > 0 && len < 64 &&
-           (filter->ends[len] >> (name[len - 1] & 63) & 1) != 0;
+    *head = *tail = 0;
+    if (len < sizeof(*head)) {
+        memcpy(head, name, len);
+        return;
+    }
+    memcpy(head, name, sizeof(*head));
+    memcpy(tail, name + len - sizeof(*tail), sizeof(*tail));
 }
 
-bool params_scan_filtered(
-    struct slice params, const struct params_filter *filter,
-    void (*found)(void *arg, struct slice name, struct slice value), void *arg)
+/* 0, or the index of a wanted name and one. */
+static inline unsigned find_wanted(const struct params_wanted *wanted,
+                                   const char *name, size_t len)
+{
+    unsigned i;
+    uint64_t head, tail;
+
+    if (len == 0 || len > PARAMS_WANTED_NAME_MAX ||
+        (wanted->ends[len] >> (name[len - 1] & 63) & 1) == 0)
+        return 0;
+    ends_of(name, len, &head, &tail);
+    for (i = wanted->first[len]; i > 0; i = wanted->next[i - 1])
+        if (wanted->tails[i - 1] == tail && wanted->heads[i - 1] == head &&
+            (len <= 2 * sizeof(tail) ||
+             memcmp(wanted->names[i - 1].data, name, len) == 0))
+            break;
+    return i;
+}
+
+int params_want(struct params_wanted *wanted, struct slice name)
+{
+    unsigned i = find_wanted(wanted, name.data, name.len);
+
+    if (i > 0)
+        return (int)i - 1;
+    if (wanted->count == PARAMS_WANTED_MAX || name.len == 0 ||
+        name.len > PARAMS_WANTED_NAME_MAX)
+        return -1;
+    i = wanted->count++;
+    wanted->names[i] = name;
+    ends_of(name.data, name.len, &wanted->heads[i], &wanted->tails[i]);
+    wanted->next[i] = wanted->first[name.len];
+    wanted->first[name.len] = (uint8_t)(i + 1);
+    wanted->ends[name.len] |= (uint64_t)1 << (name.data[name.len - 1] & 63);
+    return (int)i;
+}
+
+bool params_scan_wanted(struct slice params, const struct params_wanted *wanted,
+                        void (*found)(void *arg, unsigned index,
+                                      struct slice value),
+                        void *arg)
 {
     struct short_pairs pairs = all_pairs(params);
     struct slice rest, name, value;
     const char *at;
-    size_t name_len, value_len;
+    size_t len, value_len;
+    unsigned i;
     enum params_status status;
 
     for (;;) {
-        while (next_short(&pairs, &at, &name_len, &value_len)) {
-            if (may_be_in(filter, at, name_len))
-                found(arg, (struct slice){ at, name_len },
-                      (struct slice){ at + name_len, value_len });
+        while (next_short(&pairs, &at, &len, &value_len)) {
+            i = find_wanted(wanted, at, len);
+            if (i > 0)
+                found(arg, i - 1, (struct slice){ at + len, value_len });
         }
         rest = (struct slice){ pairs.at, (size_t)(pairs.end - pairs.at) };
         status = params_next(&rest, &name, &value);
         if (status != PARAMS_PAIR)
             return status == PARAMS_END;
-        if (may_be_in(filter, name.data, name.len))
-            found(arg, name, value);
+        i = find_wanted(wanted, name.data, name.len);
+        if (i > 0)
+            found(arg, i - 1, value);
         pairs.at = rest.data;
     }
 }

@@ -34,23 +34,29 @@ bool params_scan(struct slice params, size_t len,
                                struct slice value),
                  void *arg);
 
-/* Which names somebody looks for, roughly: for each length the last bytes. */
-struct params_filter {
-    uint64_t ends[64];
+enum { PARAMS_WANTED_MAX = 64, PARAMS_WANTED_NAME_MAX = 63 };
+
+/* Names that are looked for in the parameters of every request.  A name is
+ * found by its length and its last bytes, where names differ most. */
+struct params_wanted {
+    unsigned count;
+    struct slice names[PARAMS_WANTED_MAX]; /* whoever asked for them has them */
+    uint64_t heads[PARAMS_WANTED_MAX], tails[PARAMS_WANTED_MAX]; /* 8 bytes */
+    uint8_t next[PARAMS_WANTED_MAX];
+    uint8_t first[PARAMS_WANTED_NAME_MAX + 1]; /* of a length, from 1 on */
+    uint64_t ends[PARAMS_WANTED_NAME_MAX + 1]; /* last bytes & 63, as bits */
 };
 
-/* Adds a name of 1 to 63 bytes to a filter that was zeroed. */
-static inline void params_filter_add(struct params_filter *filter,
-                                     struct slice name)
-{
-    filter->ends[name.len] |= (uint64_t)1 << (name.data[name.len - 1] & 63);
-}
+/* The index of a name, which is added unless it is there; -1 when there is no
+ * room, or its length is none of 1 to PARAMS_WANTED_NAME_MAX. */
+int params_want(struct params_wanted *wanted, struct slice name);
 
-/* The same for every pair whose name may be in the filter: all that are, and
- * few others. */
-bool params_scan_filtered(
-    struct slice params, const struct params_filter *filter,
-    void (*found)(void *arg, struct slice name, struct slice value), void *arg);
+/* Calls found(arg, index, value) for every pair with such a name.  Returns
+ * whether every pair is whole. */
+bool params_scan_wanted(struct slice params, const struct params_wanted *wanted,
+                        void (*found)(void *arg, unsigned index,
+                                      struct slice value),
+                        void *arg);
 
 /* Appends a pair: lengths below 128 in one byte, others in four (spec 3.4).
  * A name or value of 2 GiB or more is BUFFER_FULL. */

@@ -7,8 +7,8 @@
 #include "core/limits.h"
 #include "core/params.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* A pooled request keeps the memory of its parameters for the next one. */
 struct request *request_new(struct service *service, enum request_role role,
@@ -110,22 +110,47 @@ void request_wait(struct request *req, struct request_waiter *waiter)
 /* Both names that matter have as many bytes. */
 enum { LEN_OF_INTEREST = sizeof("REQUEST_METHOD") - 1 };
 
-static void note_param(void *arg, struct slice name, struct slice value)
+static void note_length(struct request *req, struct slice value)
 {
-    struct request *req = arg;
     unsigned long long length;
 
-    if (memcmp(name.data, "REQUEST_METHOD", LEN_OF_INTEREST) == 0)
-        req->is_head = slice_equal(value, slice_of("HEAD"));
-    else if (memcmp(name.data, "CONTENT_LENGTH", LEN_OF_INTEREST) == 0 &&
-             req->role != REQUEST_AUTHORIZER &&
-             slice_to_number(value, INT64_MAX, &length))
+    if (req->role != REQUEST_AUTHORIZER &&
+        slice_to_number(value, INT64_MAX, &length))
         req->body.expected = length;
 }
 
-/* One pass finds out whether the pairs are whole and what we need of them. */
+static void note_param(void *arg, struct slice name, struct slice value)
+{
+    struct request *req = arg;
+
+    if (memcmp(name.data, "REQUEST_METHOD", LEN_OF_INTEREST) == 0)
+        req->is_head = slice_equal(value, slice_of("HEAD"));
+    else if (memcmp(name.data, "CONTENT_LENGTH", LEN_OF_INTEREST) == 0)
+        note_length(req, value);
+}
+
+static void note_wanted(void *arg, unsigned index, struct slice value)
+{
+    struct request *req = arg;
+
+    if (req->noted[index].data == NULL)
+        req->noted[index] = value;
+    if (index == req->service->wanted_method)
+        req->is_head = slice_equal(value, slice_of("HEAD"));
+    else if (index == req->service->wanted_length)
+        note_length(req, value);
+}
+
+/* One pass finds out whether the pairs are whole and what is needed of them. */
 static bool read_params(struct request *req)
 {
+    const struct params_wanted *wanted = req->service->wanted;
+
+    if (wanted != NULL) {
+        req->is_noted = true;
+        return params_scan_wanted(buffer_slice(&req->params), wanted,
+                                  note_wanted, req);
+    }
     return params_scan(buffer_slice(&req->params), LEN_OF_INTEREST, note_param,
                        req);
 }
@@ -186,11 +211,23 @@ void request_abort(struct request *req)
     request_wake(req);
 }
 
+/* The service's clock stands still while a handler computes. */
+static double precise_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
 static void tell_observers(struct request *req)
 {
     struct service *service = req->service;
     struct service_observer *observer = service->observers;
 
+    if (observer == NULL)
+        return;
+    req->ended = precise_now();
     if (service->measures_cpu && service->ops->measure != NULL)
         service->ops->measure(service, req);
     for (; observer != NULL; observer = observer->next)
@@ -356,15 +393,26 @@ static bool is_sound_id(struct slice id)
     return true;
 }
 
+struct slice request_id_of(const struct request *req, struct slice given,
+                           char buffer[REQUEST_ID_MAX])
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t rest = req->serial;
+    size_t at = REQUEST_ID_MAX;
+
+    if (is_sound_id(given))
+        return given;
+    do {
+        buffer[--at] = digits[rest & 15];
+        rest >>= 4;
+    } while (rest > 0);
+    return (struct slice){ buffer + at, REQUEST_ID_MAX - at };
+}
+
 struct slice request_id(const struct request *req, char buffer[REQUEST_ID_MAX])
 {
-    struct slice id;
-    int n;
+    struct slice given = { NULL, 0 };
 
-    if (request_param(req, slice_of("HTTP_X_REQUEST_ID"), &id) &&
-        is_sound_id(id))
-        return id;
-    n = snprintf(buffer, REQUEST_ID_MAX, "%llx",
-                 (unsigned long long)req->serial);
-    return (struct slice){ buffer, (size_t)n };
+    request_param(req, slice_of("HTTP_X_REQUEST_ID"), &given);
+    return request_id_of(req, given, buffer);
 }

@@ -39,17 +39,20 @@ struct request {
     void *handler;    /* the service's own, while it is being served */
     unsigned orphans; /* of the handler: tasks that have outlived it */
     double started;   /* service's clock at BEGIN */
+    double ended;     /* likewise, for observers, but to the moment */
     double cpu_user, cpu_system; /* s of its Lua, if the service measures it */
 
     struct buffer params;
-    bool params_too_large; /* what came was dropped */
-    bool is_ready;         /* was handed to the service */
-    bool is_head;          /* REQUEST_METHOD is HEAD */
-    bool is_aborted;       /* the client has gone */
-    bool is_ended;         /* the answer is complete */
-    bool is_too_large;     /* the body passed a limit: 413 */
-    bool is_surplus;       /* the service is full: see service.h */
-    bool is_page;          /* it is for one of the service's pages */
+    struct slice noted[SERVICE_NOTED]; /* values that an observer wants */
+    bool params_too_large;             /* what came was dropped */
+    bool is_ready;                     /* was handed to the service */
+    bool is_noted;                     /* `noted` is filled */
+    bool is_head;                      /* REQUEST_METHOD is HEAD */
+    bool is_aborted;                   /* the client has gone */
+    bool is_ended;                     /* the answer is complete */
+    bool is_too_large;                 /* the body passed a limit: 413 */
+    bool is_surplus;                   /* the service is full: see service.h */
+    bool is_page; /* it is for one of the service's pages */
 
     struct body body; /* STDIN */
     struct body data; /* DATA, of a filter */
@@ -139,6 +142,10 @@ bool request_param(const struct request *req, struct slice name,
 /* The id of a request, as in the logs: X-Request-Id if the web server sent a
  * sound one, else our own. */
 struct slice request_id(const struct request *req, char buffer[REQUEST_ID_MAX]);
+
+/* The same where HTTP_X_REQUEST_ID is known; empty: there is none. */
+struct slice request_id_of(const struct request *req, struct slice given,
+                           char buffer[REQUEST_ID_MAX]);
 
 /* The answer is complete; the exchange is gone, and the body dropped unless
  * the client had gone. */

@@ -4,6 +4,8 @@
  */
 #include "core/service.h"
 
+#include "core/params.h"
+
 #include "base/block.h"
 #include "base/chain.h"
 #include "base/log.h"
@@ -40,12 +42,28 @@ void service_note_refusal(struct service *service, const char *why)
     log_write(LOG_LEVEL_WARN, "requests are refused: %s", why);
 }
 
+/* One pass over a request's parameters finds what we need of them, and what an
+ * observer does. */
+static void want_all(struct service *service, struct params_wanted *wanted)
+{
+    int method = params_want(wanted, slice_of("REQUEST_METHOD"));
+    int length = params_want(wanted, slice_of("CONTENT_LENGTH"));
+
+    if (method == -1 || length == -1 || wanted->count > SERVICE_NOTED)
+        return;
+    service->wanted = wanted;
+    service->wanted_method = (unsigned)method;
+    service->wanted_length = (unsigned)length;
+}
+
 void service_observe(struct service *service, struct service_observer *observer)
 {
     observer->next = service->observers;
     service->observers = observer;
     service->keeps_heads = service->keeps_heads || observer->wants_head;
     service->measures_cpu = service->measures_cpu || observer->wants_cpu;
+    if (service->wanted == NULL && observer->wanted != NULL)
+        want_all(service, observer->wanted);
 }
 
 void service_free(struct service *service)

@@ -17,10 +17,11 @@
 #include <stdint.h>
 #include <time.h>
 
+struct params_wanted;
 struct request;
 struct service;
 
-enum { SERVICE_HEAD_MAX = 256 };
+enum { SERVICE_HEAD_MAX = 256, SERVICE_NOTED = 12 };
 
 /* What the web server asks for (FastCGI 1.0, 6). */
 enum request_role {
@@ -36,6 +37,10 @@ struct service_observer {
     void (*ended)(struct service_observer *observer, const struct request *req);
     bool wants_head; /* req->response.sent_head */
     bool wants_cpu;  /* req->cpu_user and cpu_system */
+    /* Parameters whose values it finds in req->noted, in the same order.  NULL:
+     * none.  Of one observer, and of SERVICE_NOTED names at most, else
+     * req->is_noted stays false. */
+    struct params_wanted *wanted;
 };
 
 struct service_ops {
@@ -89,7 +94,9 @@ struct service {
     struct service_pages *pages; /* or NULL */
 
     struct service_observer *observers;
-    bool keeps_heads, measures_cpu; /* for one of them */
+    bool keeps_heads, measures_cpu;        /* for one of them */
+    const struct params_wanted *wanted;    /* of one of them, or NULL */
+    unsigned wanted_method, wanted_length; /* ... and our own in it */
 
     unsigned serving;     /* in the hands of the script, ended or not */
     unsigned active;      /* requests begun and not ended */

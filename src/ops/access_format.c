@@ -8,14 +8,14 @@
 #include "ops/text_out.h"
 
 #include <ctype.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 /* Where nothing was sent before the client had gone, as nginx has it. */
 enum { CLIENT_CLOSED = 499 };
-enum { WANTED_MAX = 64, TIME_TEXT_MAX = 512 }; /* all of it escaped */
+enum { TIME_TEXT_MAX = 512 }; /* all of it escaped */
+enum { TEXT_FRONT = 16, URI_MAX = 8192 };
 
 static const char default_time[] = "%d/%b/%Y:%H:%M:%S %z";
 
@@ -54,9 +54,10 @@ struct time_text {
 struct item {
     enum item_kind kind;
     bool is_quoted;
-    size_t wanted;    /* of ITEM_PARAM: whose value */
-    struct slice arg; /* text, a header's name, a time's format */
-    double scale;     /* of a duration or a size */
+    size_t wanted;          /* of ITEM_PARAM: whose value */
+    struct slice arg;       /* text, a header's name, a time's format */
+    char front[TEXT_FRONT]; /* of the text, padded */
+    double scale;           /* of a duration or a size */
     bool user, system;
     struct time_text *time;
 };
@@ -67,12 +68,9 @@ struct access_format {
     struct item *items;
     size_t count, cap;
     bool wants_head, wants_cpu;
-    struct slice wanted[WANTED_MAX];
-    char *names[WANTED_MAX]; /* of those that were made here */
-    size_t wanted_count;
-    struct params_filter filter;         /* of those names */
-    uint8_t first[64], next[WANTED_MAX]; /* those of a length, from 1 on */
-    size_t method, uri, remote, agent;
+    struct params_wanted wanted;
+    char *names[PARAMS_WANTED_MAX]; /* of those that were made here */
+    size_t method, uri, query, remote, agent, id;
     struct time_text json_time;
 };
 
@@ -85,31 +83,10 @@ struct parser {
 
 /* --- reading a format ----------------------------------------------------- */
 
-static bool find_wanted(struct access_format *format, struct slice name,
-                        size_t *index)
-{
-    for (size_t i = 0; i < format->wanted_count; i++)
-        if (slice_equal(format->wanted[i], name)) {
-            *index = i;
-            return true;
-        }
-    if (format->wanted_count == WANTED_MAX || name.len > 63)
-        return false;
-    params_filter_add(&format->filter, name);
-    *index = format->wanted_count;
-    format->wanted[format->wanted_count++] = name;
-    format->next[*index] = format->first[name.len];
-    format->first[name.len] = (uint8_t)format->wanted_count;
-    return true;
-}
-
 /* The names below are few and short: there is room for them. */
 static size_t want(struct access_format *format, const char *name)
 {
-    size_t index = 0;
-
-    find_wanted(format, slice_of(name), &index);
-    return index;
+    return (size_t)params_want(&format->wanted, slice_of(name));
 }
 
 static enum access_format_status bad(struct parser *parser, const char *what,
@@ -164,6 +141,8 @@ static enum access_format_status add_text(struct parser *parser,
     if (item == NULL)
         return ACCESS_FORMAT_NO_MEMORY;
     item->arg = text;
+    memcpy(item->front, text.data,
+           text.len < TEXT_FRONT ? text.len : TEXT_FRONT);
     return ACCESS_FORMAT_OK;
 }
 
@@ -194,7 +173,8 @@ static enum access_format_status add_param(struct parser *parser,
     struct access_format *format = parser->format;
     char *made = NULL;
     struct item *item;
-    size_t index, before = format->wanted_count;
+    unsigned before = format->wanted.count;
+    int index;
 
     if (name.len == 0)
         return bad(parser, "needs a name, as in %{NAME}, in", directive);
@@ -204,19 +184,20 @@ static enum access_format_status add_param(struct parser *parser,
             return ACCESS_FORMAT_NO_MEMORY;
         name = slice_of(made);
     }
-    if (!find_wanted(format, name, &index)) {
+    index = params_want(&format->wanted, name);
+    if (index == -1) {
         free(made);
         return bad(parser, "has too many names, or a too long one, in",
                    directive);
     }
-    if (format->wanted_count > before)
+    if (format->wanted.count > before)
         format->names[index] = made;
     else
         free(made);
     item = add_item(format, ITEM_PARAM);
     if (item == NULL)
         return ACCESS_FORMAT_NO_MEMORY;
-    item->wanted = index;
+    item->wanted = (size_t)index;
     item->is_quoted = parser->in_quotes;
     return ACCESS_FORMAT_OK;
 }
@@ -445,7 +426,10 @@ enum access_format_status access_format_new(const char *text,
     *out = NULL;
     if (format == NULL)
         return ACCESS_FORMAT_NO_MEMORY;
+    /* These need no room but in the table. */
     format->uri = want(format, "REQUEST_URI");
+    format->query = want(format, "QUERY_STRING");
+    format->id = want(format, "HTTP_X_REQUEST_ID");
     format->text = strdup(text);
     if (format->text == NULL)
         goto done;
@@ -483,11 +467,16 @@ void access_format_del(struct access_format *format)
             free((char *)(size_t)(const void *)format->items[i].arg.data);
         free(format->items[i].time);
     }
-    for (size_t i = 0; i < WANTED_MAX; i++)
+    for (size_t i = 0; i < PARAMS_WANTED_MAX; i++)
         free(format->names[i]);
     free(format->items);
     free(format->text);
     free(format);
+}
+
+struct params_wanted *access_format_wanted(struct access_format *format)
+{
+    return &format->wanted;
 }
 
 bool access_format_wants_head(const struct access_format *format)
@@ -502,34 +491,26 @@ bool access_format_wants_cpu(const struct access_format *format)
 
 /* --- writing a line ------------------------------------------------------- */
 
-struct look_up {
-    const struct access_format *format;
-    struct slice *values;
-};
-
-static void note_value(void *arg, struct slice name, struct slice value)
+static void note_value(void *arg, unsigned index, struct slice value)
 {
-    const struct look_up *look_up = arg;
-    const struct access_format *format = look_up->format;
+    struct slice *values = arg;
 
-    for (unsigned i = format->first[name.len]; i > 0; i = format->next[i - 1]) {
-        if (memcmp(format->wanted[i - 1].data, name.data, name.len) != 0)
-            continue;
-        if (look_up->values[i - 1].data == NULL)
-            look_up->values[i - 1] = value;
-        return;
-    }
+    if (values[index].data == NULL)
+        values[index] = value;
 }
 
-/* The first value of each wanted parameter. */
-static void look_up(const struct access_format *format,
-                    const struct request *req, struct slice *values)
+/* The first value of each wanted parameter.  Most requests have noted them when
+ * their parameters were complete. */
+static const struct slice *look_up(const struct access_format *format,
+                                   const struct request *req,
+                                   struct slice values[PARAMS_WANTED_MAX])
 {
-    struct look_up arg = { format, values };
-
-    memset(values, 0, format->wanted_count * sizeof(*values));
-    params_scan_filtered(buffer_slice(&req->params), &format->filter,
-                         note_value, &arg);
+    if (req->is_noted && req->service->wanted == &format->wanted)
+        return req->noted;
+    memset(values, 0, format->wanted.count * sizeof(*values));
+    params_scan_wanted(buffer_slice(&req->params), &format->wanted, note_value,
+                       values);
+    return values;
 }
 
 static int status_of(const struct request *req)
@@ -545,26 +526,26 @@ static struct slice param_of(const struct request *req, const char *name)
     return value;
 }
 
-/* The target of the request line; where the web server does not pass it, what
- * it was made into. */
-static struct slice uri_of(const struct request *req, struct slice uri,
-                           char *buffer, size_t room, bool with_query)
+static struct slice path_of(struct slice uri)
+{
+    const char *mark = slice_find(uri, '?');
+
+    return slice_take(&uri, mark == NULL ? uri.len : (size_t)(mark - uri.data));
+}
+
+/* Where the web server does not pass the target of the request line: what it
+ * was made into. */
+static struct slice make_uri(const struct request *req, char *buffer,
+                             size_t room, bool with_query)
 {
     struct slice path, info, query;
-    const char *mark;
     int n;
 
-    if (uri.len > 0) {
-        mark = slice_find(uri, '?');
-        if (!with_query && mark != NULL)
-            uri.len = (size_t)(mark - uri.data);
-        return uri;
-    }
     path = param_of(req, "SCRIPT_NAME");
     info = param_of(req, "PATH_INFO");
     query = param_of(req, "QUERY_STRING");
     if (path.len + info.len == 0)
-        return uri;
+        return (struct slice){ 0 };
     if (!with_query)
         query.len = 0;
     /* Cut where nobody would read on. */
@@ -576,9 +557,8 @@ static struct slice uri_of(const struct request *req, struct slice uri,
     return (struct slice){ buffer, (size_t)n < room ? (size_t)n : room - 1 };
 }
 
-static struct slice query_of(const struct request *req, struct slice uri)
+static struct slice query_of(struct slice query, struct slice uri)
 {
-    struct slice query = param_of(req, "QUERY_STRING");
     const char *mark;
 
     if (query.data != NULL)
@@ -613,19 +593,58 @@ static void put_field(struct text_out *out, const struct item *item,
                       struct slice value)
 {
     if (value.len == 0)
-        text_put(out, slice_of("-"));
+        text_put_char(out, '-');
     else
         text_put_escaped(out, value, ACCESS_FIELD_MAX, !item->is_quoted);
 }
 
+/* Apart, for the memory that they need: else it would be looked for on the
+ * stack with each line. */
+static __attribute__((noinline)) void put_made_uri(struct text_out *out,
+                                                   const struct item *item,
+                                                   const struct request *req,
+                                                   bool with_query)
+{
+    char buffer[URI_MAX];
+
+    put_field(out, item, make_uri(req, buffer, sizeof(buffer), with_query));
+}
+
+static __attribute__((noinline)) void
+put_made_json_uri(struct text_out *out, const struct request *req)
+{
+    char buffer[URI_MAX];
+
+    text_put_json(out, make_uri(req, buffer, URI_MAX, true), ACCESS_FIELD_MAX);
+}
+
+static void put_json_uri(struct text_out *out, const struct request *req,
+                         struct slice uri)
+{
+    if (uri.len > 0)
+        text_put_json(out, uri, ACCESS_FIELD_MAX);
+    else
+        put_made_json_uri(out, req);
+}
+
+/* Most texts are short: copied in one go, padding included. */
+static void put_text(struct text_out *out, const struct item *item)
+{
+    if (item->arg.len > TEXT_FRONT || out->size - out->len < TEXT_FRONT) {
+        text_put(out, item->arg);
+        return;
+    }
+    memcpy(out->data + out->len, item->front, TEXT_FRONT);
+    out->len += item->arg.len;
+}
+
 static time_t begun_at(const struct access_entry *entry, long *milliseconds)
 {
-    double at = (double)entry->ended.tv_sec +
-                (double)entry->ended.tv_nsec * 1e-9 - entry->duration;
-    double second = floor(at);
+    double at = entry->ended - entry->duration; /* which is not negative */
+    time_t second = (time_t)at;
 
-    *milliseconds = (long)((at - second) * 1000);
-    return (time_t)second;
+    *milliseconds = (long)((at - (double)second) * 1000);
+    return second;
 }
 
 static void put_time(struct text_out *out, struct item *item, time_t second)
@@ -673,28 +692,37 @@ static void put_item(struct text_out *out, const struct access_format *format,
                      const struct slice *values)
 {
     const struct request *req = entry->req;
-    char buffer[8192];
+    char buffer[REQUEST_ID_MAX];
     long milliseconds;
 
     switch (item->kind) {
     case ITEM_TEXT:
-        text_put(out, item->arg);
+        put_text(out, item);
         break;
     case ITEM_PARAM:
         put_field(out, item, values[item->wanted]);
         break;
     case ITEM_URI:
+        if (values[format->uri].len > 0) {
+            put_field(out, item, values[format->uri]);
+            break;
+        }
+        put_made_uri(out, item, req, true);
+        break;
     case ITEM_PATH:
-        put_field(out, item,
-                  uri_of(req, values[format->uri], buffer, sizeof(buffer),
-                         item->kind == ITEM_URI));
+        if (values[format->uri].len > 0) {
+            put_field(out, item, path_of(values[format->uri]));
+            break;
+        }
+        put_made_uri(out, item, req, false);
         break;
     case ITEM_QUERY_MARK:
-        if (query_of(req, values[format->uri]).len > 0)
+        if (query_of(values[format->query], values[format->uri]).len > 0)
             text_put(out, slice_of("?"));
         break;
     case ITEM_QUERY:
-        text_put_escaped(out, query_of(req, values[format->uri]),
+        text_put_escaped(out,
+                         query_of(values[format->query], values[format->uri]),
                          ACCESS_FIELD_MAX, !item->is_quoted);
         break;
     case ITEM_HEADER:
@@ -728,7 +756,7 @@ static void put_item(struct text_out *out, const struct access_format *format,
         put_time(out, item, begun_at(entry, &milliseconds));
         break;
     case ITEM_ENDED:
-        put_time(out, item, entry->ended.tv_sec);
+        put_time(out, item, (time_t)entry->ended);
         break;
     case ITEM_CPU:
         put_cpu(out, item, entry);
@@ -737,7 +765,7 @@ static void put_item(struct text_out *out, const struct access_format *format,
         put_memory(out, req, item->scale);
         break;
     case ITEM_ID:
-        put_field(out, item, request_id(req, buffer));
+        put_field(out, item, request_id_of(req, values[format->id], buffer));
         break;
     case ITEM_WORKER:
         text_put_number(out, entry->worker);
@@ -763,11 +791,9 @@ static void put_json(struct text_out *out, struct access_format *format,
 {
     const struct request *req = entry->req;
     struct time_text *time = &format->json_time;
-    char buffer[8192];
+    char buffer[REQUEST_ID_MAX];
     long milliseconds;
     time_t second = begun_at(entry, &milliseconds);
-    struct slice uri =
-        uri_of(req, values[format->uri], buffer, sizeof(buffer), true);
 
     if (time->len == 0 || time->second != second) {
         struct tm tm;
@@ -784,7 +810,7 @@ static void put_json(struct text_out *out, struct access_format *format,
     text_put(out, slice_of("\",\"method\":\""));
     text_put_json(out, values[format->method], ACCESS_FIELD_MAX);
     text_put(out, slice_of("\",\"uri\":\""));
-    text_put_json(out, uri, ACCESS_FIELD_MAX);
+    put_json_uri(out, req, values[format->uri]);
     text_put(out, slice_of("\",\"status\":"));
     text_put_number(out, (uint64_t)status_of(req));
     text_put(out, slice_of(",\"bytes\":"));
@@ -794,7 +820,8 @@ static void put_json(struct text_out *out, struct access_format *format,
     text_put(out, slice_of(",\"worker\":"));
     text_put_number(out, entry->worker);
     text_put(out, slice_of(",\"req\":\""));
-    text_put_json(out, request_id(req, buffer), ACCESS_FIELD_MAX);
+    text_put_json(out, request_id_of(req, values[format->id], buffer),
+                  ACCESS_FIELD_MAX);
     text_put(out, slice_of("\",\"ua\":\""));
     text_put_json(out, values[format->agent], ACCESS_FIELD_MAX);
     text_put(out, slice_of("\"}"));
@@ -804,10 +831,10 @@ size_t access_format_write(struct access_format *format,
                            const struct access_entry *entry,
                            char out[ACCESS_LINE_MAX])
 {
-    struct slice values[WANTED_MAX];
+    struct slice buffer[PARAMS_WANTED_MAX];
+    const struct slice *values = look_up(format, entry->req, buffer);
     struct text_out line = { out, ACCESS_LINE_MAX - 1, 0 };
 
-    look_up(format, entry->req, values);
     if (format->is_json)
         put_json(&line, format, entry, values);
     else

@@ -13,8 +13,6 @@
 
 #include "core/request.h"
 
-#include <time.h>
-
 enum {
     ACCESS_LINE_MAX = 32 * 1024, /* bytes, the newline included */
     ACCESS_FIELD_MAX = 4096,     /* of one field as it is written */
@@ -26,8 +24,8 @@ struct access_format;
 /* What there is to tell of a request that is over. */
 struct access_entry {
     const struct request *req;
-    struct timespec ended; /* by the clock on the wall */
-    double duration;       /* s */
+    double ended;    /* s since the epoch */
+    double duration; /* s */
     unsigned worker;
     const char *name; /* of the script */
 };
@@ -47,6 +45,9 @@ enum access_format_status access_format_new(const char *text,
 
 /* Accepts NULL. */
 void access_format_del(struct access_format *format);
+
+/* The parameters that a line is made of: for struct service_observer. */
+struct params_wanted *access_format_wanted(struct access_format *format);
 
 bool access_format_wants_head(const struct access_format *format);
 bool access_format_wants_cpu(const struct access_format *format);

@@ -11,30 +11,63 @@
 #include <string.h>
 #include <time.h>
 
-/* Not the loop's clock, which stands still while the handler computes. */
-static double seconds_since(double started)
-{
-    struct timespec now;
-    double seconds;
+static const double pace_seconds = 0.01; /* between two writes */
+static const double retry_seconds = 0.1; /* ... to a pipe that was full */
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    seconds = (double)now.tv_sec + (double)now.tv_nsec * 1e-9 - started;
-    return seconds > 0 ? seconds : 0;
+/* What the clock on the wall is ahead of the other one: looked at once a
+ * second, for a look costs as much as much of a line. */
+static double ahead(struct access_log *log, double now)
+{
+    struct timespec wall, other;
+
+    if (now < log->looked || now - log->looked >= 1 || log->looked <= 0) {
+        clock_gettime(CLOCK_REALTIME, &wall);
+        clock_gettime(CLOCK_MONOTONIC, &other);
+        log->ahead = (double)(wall.tv_sec - other.tv_sec) +
+                     (double)(wall.tv_nsec - other.tv_nsec) * 1e-9;
+        log->looked = now;
+    }
+    return log->ahead;
+}
+
+/* Where there may not be room for the longest line. */
+static __attribute__((noinline)) void add_line(struct access_log *log,
+                                               const struct access_entry *entry)
+{
+    char line[ACCESS_LINE_MAX];
+    size_t len = access_format_write(log->format, entry, line);
+
+    line_writer_add(&log->writer, (struct slice){ line, len });
 }
 
 static void ended(struct service_observer *observer, const struct request *req)
 {
     struct access_log *log = (struct access_log *)(void *)observer;
+    double seconds = req->ended - req->started;
     struct access_entry entry = { .req = req,
-                                  .duration = seconds_since(req->started),
+                                  .ended = req->ended + ahead(log, req->ended),
+                                  .duration = seconds > 0 ? seconds : 0,
                                   .worker = log->worker,
                                   .name = log->name };
-    char line[ACCESS_LINE_MAX];
-    size_t len;
+    char *place = line_writer_place(&log->writer, ACCESS_LINE_MAX);
 
-    clock_gettime(CLOCK_REALTIME, &entry.ended);
-    len = access_format_write(log->format, &entry, line);
-    line_writer_add(&log->writer, (struct slice){ line, len });
+    if (place != NULL)
+        line_writer_made(&log->writer,
+                         access_format_write(log->format, &entry, place));
+    else
+        add_line(log, &entry);
+}
+
+double access_log_write(struct access_log *log, double now)
+{
+    double since = now - log->flushed;
+
+    if (since >= 0 && since < pace_seconds &&
+        log->writer.len < LINE_WRITER_FULL)
+        return pace_seconds - since;
+    log->flushed = now;
+    line_writer_flush(&log->writer);
+    return line_writer_is_empty(&log->writer) ? 0 : retry_seconds;
 }
 
 const char *access_log_check_format(const char *text, char *error, size_t room)
@@ -72,6 +105,7 @@ static struct access_log *make(const char *target, int fd, const char *format,
         return NULL;
     }
     log->observer.ended = ended;
+    log->observer.wanted = access_format_wanted(log->format);
     log->observer.wants_head = access_format_wants_head(log->format);
     log->observer.wants_cpu = access_format_wants_cpu(log->format);
     return log;

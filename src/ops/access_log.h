@@ -1,7 +1,9 @@
 /* access_log.h -- a line for each request that was begun: an observer of them.
  *
  * The line is made when the answer is complete or the client has gone, and
- * written with the others of the same turn of the loop.  A request whose client
+ * written at the end of that turn of the loop, together with those of later
+ * turns if there were others a moment ago: a write costs as much as many
+ * lines.  A request whose client
  * went before anything was sent has the status 499.
  *
  * SPDX-License-Identifier: MIT
@@ -21,6 +23,8 @@ struct access_log {
     const char *name; /* of the script */
     bool to_stdout;
     unsigned worker;
+    double ahead, looked; /* see access_log.c */
+    double flushed;       /* when; 0: never */
 };
 
 /* What is wrong with a format, in words that follow it, in error of room bytes;
@@ -58,14 +62,14 @@ void access_log_attach(struct access_log *log, struct service *service,
 /* Writes what waits and closes.  NULL is accepted. */
 void access_log_close(struct access_log *log);
 
-/* Writes the lines of this turn.  Returns whether some have to wait: then it is
- * to be called again, although nothing else may happen. */
-static inline bool access_log_flush(struct access_log *log)
+/* Writes what there is at the end of a turn, unless it did so just before; now
+ * is the loop's.  Returns after how many seconds it is to be called again,
+ * although nothing else may happen; 0: there is nothing left. */
+double access_log_write(struct access_log *log, double now);
+
+static inline double access_log_flush(struct access_log *log, double now)
 {
-    if (line_writer_is_empty(&log->writer))
-        return false;
-    line_writer_flush(&log->writer);
-    return !line_writer_is_empty(&log->writer);
+    return line_writer_is_empty(&log->writer) ? 0 : access_log_write(log, now);
 }
 
 #endif

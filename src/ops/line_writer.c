@@ -217,7 +217,12 @@ void line_writer_add(struct line_writer *writer, struct slice line)
         writer->start = 0;
     }
     memcpy(writer->data + writer->start + writer->len, line.data, line.len);
-    writer->len += line.len;
+    line_writer_made(writer, line.len);
+}
+
+void line_writer_made(struct line_writer *writer, size_t len)
+{
+    writer->len += len;
     if (writer->len >= LINE_WRITER_FULL)
         line_writer_flush(writer);
 }

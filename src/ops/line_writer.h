@@ -14,8 +14,8 @@
 #include "base/slice.h"
 
 enum {
-    LINE_WRITER_FULL = 16 * 1024, /* bytes that are worth a write */
-    LINE_WRITER_MAX = 128 * 1024  /* that wait at most */
+    LINE_WRITER_FULL = 64 * 1024, /* bytes that are worth a write */
+    LINE_WRITER_MAX = 256 * 1024  /* that wait at most */
 };
 
 struct line_writer {
@@ -50,6 +50,17 @@ void line_writer_use(struct line_writer *writer, int fd);
 
 /* Writes what waits and closes. */
 void line_writer_close(struct line_writer *writer);
+
+/* Where a line of at most so many bytes can be made in place, or NULL; then
+ * line_writer_made says how long it is. */
+static inline char *line_writer_place(struct line_writer *writer, size_t most)
+{
+    size_t used = writer->start + writer->len;
+
+    return LINE_WRITER_MAX - used >= most ? writer->data + used : NULL;
+}
+
+void line_writer_made(struct line_writer *writer, size_t len);
 
 /* Adds a line, which ends with its newline and has no other. */
 void line_writer_add(struct line_writer *writer, struct slice line);

@@ -24,7 +24,8 @@ void text_put_digits(struct text_out *out, uint64_t number, unsigned least)
         digits[--at] = (char)('0' + number % 10);
         number /= 10;
     } while (number > 0 || sizeof(digits) - at < least);
-    text_put(out, (struct slice){ digits + at, sizeof(digits) - at });
+    while (at < sizeof(digits))
+        text_put_char(out, digits[at++]);
 }
 
 void text_put_number(struct text_out *out, uint64_t number)
@@ -40,58 +41,68 @@ void text_put_decimal(struct text_out *out, double number, unsigned places)
         scale *= 10;
     scaled = number > 0 ? (uint64_t)(number * (double)scale + 0.5) : 0;
     text_put_number(out, scaled / scale);
-    text_put(out, slice_of("."));
+    text_put_char(out, '.');
     text_put_digits(out, scaled % scale, places);
 }
 
-static bool is_plain(char c, bool is_bare)
+static inline bool is_plain(char c, bool is_bare)
 {
     return c >= ' ' && c < 0x7f && c != '"' && c != '\\' &&
            !(is_bare && (c == ' ' || c == '[' || c == ']'));
 }
 
-/* The same for eight bytes at once, not bare ones: each term has the top bit of
- * the bytes that are 0x80 and above, 0x7f, below the blank, or one of the two
- * (and maybe of one behind such a byte, which does not matter). */
-static bool are_plain(const char *eight)
+/* The same for eight bytes at once: each term has the top bit of the bytes that
+ * are 0x80 and above, 0x7f, below the blank, or one of those to be escaped (and
+ * maybe of one behind such a byte, which does not matter). */
+static inline bool are_plain(uint64_t word, bool is_bare)
 {
     static const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t word, quote, backslash;
+    uint64_t bad = word | (word + ones) | (word - ones * ' ') |
+                   ((word ^ ones * '"') - ones) | ((word ^ ones * '\\') - ones);
 
-    memcpy(&word, eight, sizeof(word));
-    quote = word ^ ones * '"';
-    backslash = word ^ ones * '\\';
-    return ((word | (word + ones) | (word - ones * ' ') | (quote - ones) |
-             (backslash - ones)) &
-            ones * 0x80) == 0;
+    if (is_bare)
+        bad |= ((word ^ ones * ' ') - ones) | ((word ^ ones * '[') - ones) |
+               ((word ^ ones * ']') - ones);
+    return (bad & ones * 0x80) == 0;
 }
 
-/* How many bytes at the front of text, at most so many, stand for themselves.
- */
-static size_t plain_front(struct slice text, size_t most, bool is_bare)
+/* Copies the bytes at the front of text, at most so many, that stand for
+ * themselves; returns their number.  Words are looked at and stored in one
+ * go, the last one overlapping the one before it. */
+static inline size_t copy_plain(char *to, struct slice text, size_t most,
+                                bool is_bare)
 {
-    size_t n = 0;
+    size_t n = 0, len = text.len < most ? text.len : most;
+    uint64_t word;
 
-    if (text.len < most)
-        most = text.len;
-    while (!is_bare && most - n >= 8 && are_plain(text.data + n))
-        n += 8;
-    while (n < most && is_plain(text.data[n], is_bare))
-        n++;
+    for (; len - n >= sizeof(word); n += sizeof(word)) {
+        memcpy(&word, text.data + n, sizeof(word));
+        if (!are_plain(word, is_bare))
+            break;
+        memcpy(to + n, &word, sizeof(word));
+    }
+    if (n > 0 && n < len && len - n < sizeof(word)) {
+        memcpy(&word, text.data + len - sizeof(word), sizeof(word));
+        if (are_plain(word, is_bare)) {
+            memcpy(to + len - sizeof(word), &word, sizeof(word));
+            return len;
+        }
+    }
+    for (; n < len && is_plain(text.data[n], is_bare); n++)
+        to[n] = text.data[n];
     return n;
 }
 
-void text_put_escaped(struct text_out *out, struct slice text, size_t most,
-                      bool is_bare)
+static inline void put_escaped(struct text_out *out, struct slice text,
+                               size_t most, bool is_bare)
 {
     size_t end = most < out->size - out->len ? out->len + most : out->size;
 
     while (text.len > 0) {
-        size_t room = end - out->len, n = plain_front(text, room, is_bare);
-        unsigned char c;
         char *at = out->data + out->len;
+        size_t room = end - out->len, n = copy_plain(at, text, room, is_bare);
+        unsigned char c;
 
-        memcpy(at, text.data, n);
         out->len += n;
         slice_take(&text, n);
         if (text.len == 0 || room - n < 4)
@@ -104,6 +115,15 @@ void text_put_escaped(struct text_out *out, struct slice text, size_t most,
         out->len += 4;
         slice_take(&text, 1);
     }
+}
+
+void text_put_escaped(struct text_out *out, struct slice text, size_t most,
+                      bool is_bare)
+{
+    if (is_bare) /* two functions: neither asks for each byte */
+        put_escaped(out, text, most, true);
+    else
+        put_escaped(out, text, most, false);
 }
 
 /* The length of the character that text begins with (RFC 3629), and which it
@@ -168,13 +188,15 @@ void text_put_json(struct text_out *out, struct slice text, size_t most)
     while (text.len > 0) {
         char buffer[8];
         struct slice part;
-        size_t room = end - out->len, n = plain_front(text, room, false);
+        size_t room = end - out->len,
+               n = copy_plain(out->data + out->len, text, room, false);
 
-        if (n > 0)
-            part = slice_take(&text, n);
-        else
-            part = json_escape(&text, buffer);
-        if (part.len > room)
+        out->len += n;
+        slice_take(&text, n);
+        if (text.len == 0)
+            return;
+        part = json_escape(&text, buffer);
+        if (part.len > room - n)
             return;
         memcpy(out->data + out->len, part.data, part.len);
         out->len += part.len;

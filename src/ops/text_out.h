@@ -17,6 +17,12 @@ struct text_out {
 
 void text_put(struct text_out *out, struct slice text);
 
+static inline void text_put_char(struct text_out *out, char c)
+{
+    if (out->len < out->size)
+        out->data[out->len++] = c;
+}
+
 /* Decimal digits; at least so many in the second. */
 void text_put_number(struct text_out *out, uint64_t number);
 void text_put_digits(struct text_out *out, uint64_t number, unsigned least);

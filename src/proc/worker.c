@@ -50,8 +50,6 @@ static const double last_seconds = 1;
 /* mod_fcgid kills what has not ended 8 s after SIGTERM; cancelled handlers
  * need one of them. */
 static const double spawned_grace = 6;
-/* Before a pipe that did not take the access log is tried again. */
-static const double retry_seconds = 0.1;
 
 enum { SIGNALS = 8 };
 
@@ -68,7 +66,7 @@ struct worker {
     struct ev_signal signals[SIGNALS];
     struct ev_timer patience;
     struct ev_timer heartbeat; /* for systemd's watchdog */
-    struct ev_timer retry;     /* of the access log */
+    struct ev_timer retry;     /* of writing the access log */
     struct elders *elders;     /* or NULL */
     struct upgrade upgrade;
     struct upgrade_config upgrade_config;
@@ -237,10 +235,12 @@ static void on_retry(struct ev_loop *ev, struct ev_timer *watcher, int events)
 static void flush_access_log(struct worker *worker)
 {
     struct access_log *log = worker->config->access_log;
+    double wait =
+        log == NULL ? 0 : access_log_flush(log, *loop_clock(worker->loop));
 
-    if (log == NULL || !access_log_flush(log) || ev_is_active(&worker->retry))
+    if (wait <= 0 || ev_is_active(&worker->retry))
         return;
-    ev_timer_set(&worker->retry, retry_seconds, 0);
+    ev_timer_set(&worker->retry, wait, 0);
     ev_timer_start(worker->loop->ev, &worker->retry);
 }
 

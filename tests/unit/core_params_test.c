@@ -256,21 +256,57 @@ static void a_scan_tells_of_every_truncation(void **state)
     }
 }
 
+static void note_index(void *arg, unsigned index, struct slice value)
+{
+    struct scan *scan = arg;
+
+    scan->text[strlen(scan->text)] = (char)('0' + index);
+    strncat(scan->text, value.data, value.len);
+}
+
 static void a_scan_may_be_for_several_names(void **state)
 {
-    static const char pairs[] = "\1\1aA\2\1bbB\3\1cccC\0\1D";
+    static const char pairs[] = "\1\1aA\2\1bbB\3\1cccC\0\1D"
+                                "\x0b\1REMOTE_ADDRE\x0b\1REMOTE_USERF"
+                                "\x14\1HTTP_A_LONG_NAME_ONEG"
+                                "\x14\1HTTP_A_LONG_NAMX_ONEH\1\1aI";
     struct slice params = { pairs, sizeof(pairs) - 1 };
-    struct params_filter filter = { { 0 } };
+    struct params_wanted wanted = { 0 };
     struct scan scan = { 0 };
 
     (void)state;
-    params_filter_add(&filter, slice_of("a"));
-    params_filter_add(&filter, slice_of("ccc"));
-    params_filter_add(&filter, slice_of("bc"));
-    assert_true(params_scan_filtered(params, &filter, note, &scan));
-    assert_string_equal(scan.text, "a=A ccc=C ");
-    assert_false(
-        params_scan_filtered((struct slice){ pairs, 5 }, &filter, note, &scan));
+    assert_int_equal(params_want(&wanted, slice_of("a")), 0);
+    assert_int_equal(params_want(&wanted, slice_of("ccc")), 1);
+    assert_int_equal(params_want(&wanted, slice_of("bc")), 2);
+    assert_int_equal(params_want(&wanted, slice_of("REMOTE_USER")), 3);
+    assert_int_equal(params_want(&wanted, slice_of("REMOTE_PORT")), 4);
+    assert_int_equal(params_want(&wanted, slice_of("HTTP_A_LONG_NAMX_ONE")), 5);
+    assert_int_equal(params_want(&wanted, slice_of("ccc")), 1);
+    assert_true(params_scan_wanted(params, &wanted, note_index, &scan));
+    assert_string_equal(scan.text, "0A1C3F5H0I");
+    assert_false(params_scan_wanted((struct slice){ pairs, 5 }, &wanted,
+                                    note_index, &scan));
+}
+
+static void so_many_names_can_be_wanted(void **state)
+{
+    static char names[PARAMS_WANTED_MAX + 1][16];
+    static char longest[PARAMS_WANTED_NAME_MAX + 1];
+    struct params_wanted wanted = { 0 };
+
+    (void)state;
+    memset(longest, 'x', sizeof(longest));
+    assert_int_equal(params_want(&wanted, slice_of("")), -1);
+    assert_int_equal(
+        params_want(&wanted, (struct slice){ longest, sizeof(longest) }), -1);
+    assert_int_equal(
+        params_want(&wanted, (struct slice){ longest, sizeof(longest) - 1 }),
+        0);
+    for (int i = 1; i <= PARAMS_WANTED_MAX; i++) {
+        snprintf(names[i], sizeof(names[i]), "n%d", i);
+        assert_int_equal(params_want(&wanted, slice_of(names[i])),
+                         i < PARAMS_WANTED_MAX ? i : -1);
+    }
 }
 
 static void lengths_take_one_byte_below_128_and_four_above(void **state)
@@ -346,6 +382,7 @@ int main(void)
         cmocka_unit_test(a_scan_finds_every_name_of_a_length),
         cmocka_unit_test(a_scan_tells_of_every_truncation),
         cmocka_unit_test(a_scan_may_be_for_several_names),
+        cmocka_unit_test(so_many_names_can_be_wanted),
         cmocka_unit_test(what_is_appended_reads_the_same),
         cmocka_unit_test(lengths_take_one_byte_below_128_and_four_above),
         cmocka_unit_test(a_pair_that_does_not_fit_is_left_out_whole),

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "alloc.h"
+#include "core/params.h"
 #include "fake_exchange.h"
 #include "fake_service.h"
 #include "ops/access_log.h"
@@ -79,13 +80,77 @@ static void each_request_has_a_line(void **state)
     serve(500);
     serve(0);
     assert_string_equal(written(), "");
-    assert_false(access_log_flush(log_of));
+    assert_true(access_log_flush(log_of, 100) <= 0);
     assert_string_equal(written(), "500 26 3 app.lua\n499 0 3 app.lua\n");
-    assert_false(access_log_flush(log_of));
+    assert_true(access_log_flush(log_of, 100) <= 0);
     serve(503);
     access_log_close(log_of);
     log_of = NULL;
     assert_non_null(strstr(written(), "\n503 24 3 app.lua\n"));
+}
+
+/* A write costs as much as many lines: those of many turns share one. */
+static void lines_wait_for_others_for_a_moment(void **state)
+{
+    (void)state;
+    log_of = access_log_open(path, "%s", "app.lua");
+    assert_non_null(log_of);
+    access_log_attach(log_of, &fake.service, 1);
+    serve(500);
+    assert_true(access_log_flush(log_of, 100) <= 0);
+    serve(503);
+    assert_true(access_log_flush(log_of, 100.004) > 0.005);
+    assert_string_equal(written(), "500\n");
+    assert_true(access_log_flush(log_of, 100.011) <= 0);
+    assert_string_equal(written(), "500\n503\n");
+    serve(500); /* nothing was written a moment ago */
+    assert_true(access_log_flush(log_of, 200) <= 0);
+    assert_string_equal(written(), "500\n503\n500\n");
+    for (int i = 0; i < LINE_WRITER_FULL / 4; i++)
+        serve(500);
+    assert_true(strlen(written()) > 100); /* enough for a write */
+}
+
+/* What a line needs is found while the request is made ready. */
+static void values_are_noted_once(void **state)
+{
+    struct fake_exchange peer;
+
+    (void)state;
+    log_of = access_log_open(path, "%m %{X-A}i %l %s", "app.lua");
+    assert_non_null(log_of);
+    access_log_attach(log_of, &fake.service, 1);
+    fake_exchange_init(&peer, &fake.service, REQUEST_RESPONDER);
+    assert_non_null(peer.req);
+    params_append(&peer.req->params, slice_of("HTTP_X_A"), slice_of("1"));
+    params_append(&peer.req->params, slice_of("REQUEST_METHOD"),
+                  slice_of("HEAD"));
+    params_append(&peer.req->params, slice_of("CONTENT_LENGTH"), slice_of("7"));
+    params_append(&peer.req->params, slice_of("HTTP_X_A"), slice_of("2"));
+    request_ready(peer.req);
+    assert_true(peer.req->is_noted && peer.req->is_head);
+    assert_int_equal(peer.req->body.expected, 7);
+    response_fail(peer.req, 500);
+    fake_exchange_free(&peer);
+    while (fake.n_ready > 0)
+        fake_release(&fake, 0);
+    access_log_flush(log_of, 100);
+    assert_string_equal(written(), "HEAD 1 7 500\n");
+}
+
+static void more_names_than_are_noted_are_looked_up(void **state)
+{
+    (void)state;
+    log_of = access_log_open(path,
+                             "%{a}e%{b}e%{c}e%{d}e%{f}e%{g}e%{h}e%{i}e%{j}e"
+                             "%{k}e%{l}e%{m}e%{n}e %s",
+                             "app.lua");
+    assert_non_null(log_of);
+    access_log_attach(log_of, &fake.service, 1);
+    assert_null(fake.service.wanted);
+    serve(500);
+    access_log_flush(log_of, 100);
+    assert_string_equal(written(), "------------- 500\n");
 }
 
 static void it_says_what_it_needs(void **state)
@@ -108,7 +173,7 @@ static void reopening_goes_on(void **state)
     unlink(path);
     assert_int_equal(access_log_reopen(log_of, path), 0);
     serve(503);
-    access_log_flush(log_of);
+    access_log_flush(log_of, 100);
     assert_string_equal(written(), "503\n");
     assert_int_equal(access_log_reopen(log_of, "/no/such"), -1);
     assert_int_equal(errno, ENOENT);
@@ -160,9 +225,15 @@ static void without_memory_it_is_not_opened(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(each_request_has_a_line), TEST(it_says_what_it_needs),
-        TEST(reopening_goes_on),       TEST(what_cannot_be_opened_is_an_error),
-        TEST(a_format_is_checked),     TEST(without_memory_it_is_not_opened),
+        TEST(each_request_has_a_line),
+        TEST(it_says_what_it_needs),
+        TEST(lines_wait_for_others_for_a_moment),
+        TEST(values_are_noted_once),
+        TEST(more_names_than_are_noted_are_looked_up),
+        TEST(reopening_goes_on),
+        TEST(what_cannot_be_opened_is_an_error),
+        TEST(a_format_is_checked),
+        TEST(without_memory_it_is_not_opened),
     };
 
     return cmocka_run_group_tests_name("ops/access_log", tests, NULL, NULL);
