@@ -54,8 +54,8 @@ once for each generation of the script, after it was loaded and before there are
 workers; `on_worker` in each worker before it accepts; `on_exit` when its last
 request has ended; its reason is "stop", "reload", "max-requests",
 "max-memory", or "orphan" when the supervisor has died.  The last two are tasks
-of the worker: they may wait, and what they spawn lives until on_exit has ended.  `--load-timeout` limits the
-top level, on_start and on_worker.
+of the worker: they may wait, and what they spawn lives until on_exit has ended.
+`--load-timeout` limits the top level, on_start and on_worker.
 
 ```lua
 local fcgi = require "fcgi"

@@ -76,8 +76,11 @@ static int spawn(struct template *template, const struct link_message *what,
     struct link_message answer = { .kind = LINK_SPAWNED, .slot = what->slot };
     pid_t pid;
 
-    if (link == -1 || what->slot >= WORKERS_MAX)
+    if (link == -1 || what->slot >= WORKERS_MAX) {
+        if (link != -1)
+            close(link);
         return -1;
+    }
     held_begin(); /* until the worker hears signals */
     pid = fork();
     if (pid == 0)
