@@ -540,8 +540,11 @@ class Service:
                 wait_until(lambda: other == pid or
                            processes()[other][1] == "S",
                            "a worker that was seen asleep")
-            storm.doomed.update(self.in_doubt(pid))
+            for _ in range(3):  # tables that change are read incompletely
+                storm.doomed.update(self.in_doubt(pid))
             os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: processes().get(pid, (0, "Z"))[1] in "ZX",
+                       "its end")  # or it would be sent connections still
             os.kill(self.gw.pid, signal.SIGCONT)
         self._grows(self.ready_count, kill)
 
