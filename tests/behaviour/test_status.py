@@ -392,6 +392,7 @@ def test_full_shows_who_goes_on_after_its_client_or_its_answer():
 
 def test_full_covers_all_workers():
     with Gateway(SCRIPT, "-w", "2", "--status=/status") as gw:
+        wait_until(lambda: as_json(gw)["total processes"] == 2, "both workers")
         conns = [sleeper(gw) for _ in range(8)]
         page = running(gw, 8)
         assert {one["worker"] for one in page["running"]} == {1, 2}
