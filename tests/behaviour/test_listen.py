@@ -15,6 +15,7 @@ import pytest
 from support import fastcgi
 from support.gateway import free_port, run, wait_until
 
+IS_ROOT = os.geteuid() == 0
 APP = "function on_request(req) return 200, {}, 'ok' end\n"
 
 
@@ -125,21 +126,31 @@ def test_unix_mode(gateway, tmp_path, mode):
     assert stat.S_IMODE(path.stat().st_mode) == int(mode, 8)
 
 
-def test_unix_owner_and_group(gateway, tmp_path):
-    user, group = pwd.getpwnam("nobody"), grp.getgrnam("nogroup")
+def test_unix_owner_and_group(gateway, app, tmp_path):
+    """Root gives the socket to anybody; others are told that they cannot."""
     path = tmp_path / "s"
-    gateway(APP, listen=f"unix:{path},owner=nobody,group=nogroup,mode=0640",
-            address=str(path))
+    address = f"unix:{path},owner=nobody,group=nogroup,mode=0640"
+    if not IS_ROOT:
+        result = run("-l", f"unix:{path},owner=root,group=root", app)
+        assert result.code == 69
+        assert f"cannot listen on unix:{path}" in result.err
+        assert not path.exists()
+        return
+    user, group = pwd.getpwnam("nobody"), grp.getgrnam("nogroup")
+    gateway(APP, listen=address, address=str(path))
     found = path.stat()
     assert (found.st_uid, found.st_gid) == (user.pw_uid, group.gr_gid)
     assert stat.S_IMODE(found.st_mode) == 0o640
 
 
 def test_unix_group_alone(gateway, tmp_path):
+    """A group of the user's own; root has them all."""
+    mine = (os.getgroups() or [os.getgid()])[-1]
+    group = "nogroup" if IS_ROOT else grp.getgrgid(mine).gr_name
     path = tmp_path / "s"
-    gateway(APP, listen=f"unix:{path},group=nogroup", address=str(path))
+    gateway(APP, listen=f"unix:{path},group={group}", address=str(path))
     found = path.stat()
-    assert found.st_gid == grp.getgrnam("nogroup").gr_gid
+    assert found.st_gid == grp.getgrnam(group).gr_gid
     assert found.st_uid == os.getuid()
 
 

@@ -220,16 +220,21 @@ class WebServer:
                 os.killpg(self.child.pid, signal.SIGKILL)  # what it left
             except ProcessLookupError:
                 pass
-        if self.gateway is not None:
-            self.gateway.end()
-            shutil.rmtree(self.gateway.folder, ignore_errors=True)
+        self.forget_gateway()
         for pid in self.spawned():
             os.kill(pid, signal.SIGKILL)
         self.folder.remove()
 
     # the gateway
 
+    def forget_gateway(self):
+        """Ends the one that there is, if there is one, with its files."""
+        if self.gateway is not None:
+            self.gateway.end()
+            shutil.rmtree(self.gateway.folder, ignore_errors=True)
+
     def start_gateway(self):
+        self.forget_gateway()
         path = str(self.folder / "run" / "app.sock")
         if self.gateway_listen == "unix":
             where = {"listen": f"unix:{path},mode=0666", "address": path}
