@@ -18,12 +18,8 @@ packages=(
     lua5.4 lua-busted lua-check lua-socket lua-penlight python3 python3-pytest
     python3-prometheus-client
     nginx-light apache2 libapache2-mod-fcgid lighttpd haproxy caddy
-<<<<<<< HEAD
-    libfcgi-bin spawn-fcgi systemd curl strace valgrind git ca-certificates
-    chromium chromium-driver python3-selenium
-=======
-    libfcgi-bin spawn-fcgi systemd logrotate curl strace valgrind git ca-certificates
->>>>>>> b2a46c4 (docs: how to run fcgi-lua in production)
+    libfcgi-bin spawn-fcgi systemd logrotate curl strace valgrind git
+    ca-certificates chromium chromium-driver python3-selenium
 )
 
 fast=no
