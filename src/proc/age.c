@@ -24,7 +24,7 @@ const char *age_reached(struct age *age, const struct service *service,
 {
     const char *reason = NULL;
 
-    if (service->serial >= age->requests)
+    if (service->serial - service->paged >= age->requests)
         reason = "max-requests";
     else if (script_heap(script) > age->memory)
         reason = "max-memory";

@@ -284,6 +284,18 @@ def counted(gw, **wanted):
         str(wanted))
 
 
+def test_pages_wear_no_worker_out():
+    with Gateway(SCRIPT, "--status=/status", "--ping=/ping",
+                 "--max-requests=3") as gw:
+        for _ in range(10):
+            assert ask(gw, path="/ping").body == b"pong"
+        assert as_json(gw)["requests"] == 0
+        for _ in range(3):
+            gw.request()
+        gw.wait()
+        assert "max-requests" in gw.log()
+
+
 def test_timeouts_and_slow_requests_are_counted():
     with Gateway(SCRIPT, "--status=/status", "--timeout=0.2",
                  "--slow=0.1") as gw:
