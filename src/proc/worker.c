@@ -17,26 +17,12 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "proc/worker.h"
+#include "proc/worker_state.h"
 
 #include "base/log.h"
 #include "fcgi/session.h"
-#include "io/accept.h"
-#include "io/conn.h"
-#include "io/loop_ev.h"
-#include "ops/share.h"
-#include "proc/age.h"
-#include "proc/generation.h"
-#include "proc/held.h"
-#include "proc/link.h"
-#include "proc/monitor.h"
-#include "proc/reload.h"
-#include "proc/reopen.h"
-#include "proc/status_listener.h"
-#include "proc/upgrade.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,37 +36,6 @@ static const double last_seconds = 1;
 /* mod_fcgid kills what has not ended 8 s after SIGTERM; cancelled handlers
  * need one of them. */
 static const double spawned_grace = 6;
-
-enum { SIGNALS = 8 };
-
-struct worker {
-    const struct worker_config *config;
-    struct generation *current;
-    struct list retired; /* generations before it */
-    const char *reason;  /* why it drains */
-    struct reload reload;
-    struct loop *loop;
-    struct service service;
-    struct conns *conns;
-    struct acceptors *acceptors;
-    struct ev_signal signals[SIGNALS];
-    struct ev_timer patience;
-    struct ev_timer heartbeat; /* for systemd's watchdog */
-    struct ev_timer retry;     /* of writing the access log */
-    struct elders *elders;     /* or NULL */
-    struct upgrade upgrade;
-    struct upgrade_config upgrade_config;
-    struct ev_io link; /* its fd is -1 without one */
-    struct monitor monitor;
-    struct age age;
-    struct status_listener *status_listener;
-    int status;      /* to exit with */
-    bool was_told;   /* a signal has stopped it */
-    bool draining;   /* accepts no more */
-    bool hands_over; /* its connections, to whoever holds the link */
-    bool cancelled;  /* grace is over */
-    bool stopped;    /* ends at once */
-};
 
 /* From a timer of the loop: while something blocks the loop, systemd hears
  * nothing. */
@@ -137,18 +92,7 @@ static void cancel_all(struct worker *worker)
     script_cancel_all(worker->current->script, "stop");
 }
 
-/* A kept connection between two requests, with what the peer has sent and
- * nobody has read, goes to another worker; false: it is closed. */
-static bool hand_over(void *arg, int fd)
-{
-    const struct worker *worker = arg;
-    const struct link_message message = { .kind = LINK_HANDOVER };
-
-    return link_send(worker->link.fd, &message, fd) == 0;
-}
-
-/* can_hand_over: there may be other workers that serve. */
-static void drain(struct worker *worker, const char *reason, bool can_hand_over)
+void worker_drain(struct worker *worker, const char *reason, bool can_hand_over)
 {
     worker->draining = true;
     worker->reason = reason;
@@ -158,7 +102,7 @@ static void drain(struct worker *worker, const char *reason, bool can_hand_over)
     if (!worker->hands_over)
         conns_on_idle(worker->conns, NULL, NULL); /* nobody takes them */
     else
-        conns_on_idle(worker->conns, hand_over, worker);
+        conns_on_idle(worker->conns, worker_hand_over, worker);
     reload_stop(&worker->reload);
     if (worker->elders != NULL) {
         upgrade_stop(&worker->upgrade);
@@ -172,56 +116,6 @@ static void drain(struct worker *worker, const char *reason, bool can_hand_over)
     conns_drain(worker->conns);
     ev_timer_set(&worker->patience, grace_of(worker), 0);
     ev_timer_start(worker->loop->ev, &worker->patience);
-}
-
-static void on_stop(struct ev_loop *ev, struct ev_signal *watcher, int events)
-{
-    struct worker *worker = watcher->data;
-
-    (void)ev;
-    (void)events;
-    if (!worker->draining) {
-        log_write(LOG_LEVEL_NOTICE,
-                  "SIG%s: stopping, %u requests are under way",
-                  sigabbrev_np(watcher->signum), worker->service.active);
-        drain(worker, "stop", true);
-    } else if (!worker->was_told && worker->link.fd != -1) {
-        /* It was told over its link as well. */
-        log_write(LOG_LEVEL_NOTICE, "SIG%s: %u requests are still under way",
-                  sigabbrev_np(watcher->signum), worker->service.active);
-    } else if (watcher->signum == SIGTERM && worker->config->is_spawned) {
-        /* mod_fcgid repeats itself a second later, without haste. */
-        log_write(LOG_LEVEL_NOTICE,
-                  "SIGTERM again: %u requests are still under way",
-                  worker->service.active);
-    } else if (watcher->signum != SIGQUIT) {
-        log_write(LOG_LEVEL_WARN,
-                  "SIG%s again: stopping at once, %u requests are broken off",
-                  sigabbrev_np(watcher->signum), worker->service.active);
-        worker->stopped = true;
-        if (worker->elders != NULL)
-            elders_tell(worker->elders, LINK_STOP);
-    }
-    worker->was_told = true;
-}
-
-/* A supervisor tells its workers when, and gives them the files; so does who
- * has taken the place of an elder. */
-static void on_reopen(struct ev_loop *ev, struct ev_signal *watcher, int events)
-{
-    const struct worker *worker = watcher->data;
-    const struct worker_config *config = worker->config;
-
-    (void)ev;
-    (void)events;
-    if (worker->link.fd != -1)
-        return;
-    reopen_errors(worker->current->options->log);
-    if (config->access_log != NULL) /* the next one's target is not used */
-        reopen_access(config->access_log, config->options->access_log);
-    if (worker->elders != NULL)
-        elders_pass_logs(worker->elders, worker->current->options->log,
-                         config->options->access_log, config->access_log);
 }
 
 static void on_retry(struct ev_loop *ev, struct ev_timer *watcher, int events)
@@ -244,30 +138,6 @@ static void flush_access_log(struct worker *worker)
     ev_timer_start(worker->loop->ev, &worker->retry);
 }
 
-static void on_reload(struct ev_loop *ev, struct ev_signal *watcher, int events)
-{
-    struct worker *worker = watcher->data;
-
-    (void)ev;
-    (void)events;
-    if (!worker->draining && worker->config->argv != NULL &&
-        worker->link.fd == -1)
-        reload_ask(&worker->reload);
-}
-
-static void on_upgrade(struct ev_loop *ev, struct ev_signal *watcher,
-                       int events)
-{
-    struct worker *worker = watcher->data;
-
-    (void)ev;
-    (void)events;
-    if (worker->elders == NULL)
-        log_write(LOG_LEVEL_WARN, "SIGUSR2 is for the main process");
-    else if (!worker->draining)
-        upgrade_ask(&worker->upgrade);
-}
-
 static void on_changed_file(void *arg, const char *path)
 {
     struct worker *worker = arg;
@@ -277,155 +147,6 @@ static void on_changed_file(void *arg, const char *path)
     log_write(LOG_LEVEL_NOTICE, "%s has changed", path);
     reload_ask(&worker->reload);
 }
-
-/* --- the supervisor's wishes ---------------------------------------------- */
-
-/* Reasons that reach on_exit; what else is said counts as a stop. */
-static const char *known_reason(const char *text)
-{
-    static const char *const reasons[] = { "reload", "max-requests",
-                                           "max-memory", "upgrade" };
-
-    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
-        if (strcmp(text, reasons[i]) == 0)
-            return reasons[i];
-    return "stop";
-}
-
-/* A connection that another worker had, where it was counted. */
-static void take_conn(struct worker *worker, int fd)
-{
-    struct board_slot *slot = worker->config->slot;
-
-    if (fd != -1 && (worker->draining || worker->acceptors == NULL)) {
-        if (worker->hands_over) /* who gave it could not know yet */
-            hand_over(worker, fd);
-        close(fd);
-    } else if (fd != -1 && conns_open(worker->conns, fd, fcgi_session_open))
-        worker->service.accepted--;
-    slot->conns = conns_count(worker->conns);
-    slot->taken++;
-}
-
-static void tell_presence(int link)
-{
-    const struct link_message message = { .kind = LINK_PONG,
-                                          .value = getpid() };
-
-    link_send(link, &message, -1);
-}
-
-static void obey(struct worker *worker, const struct link_message *message,
-                 int fd)
-{
-    switch (message->kind) {
-    case LINK_DRAIN:
-        if (!worker->draining)
-            drain(worker, known_reason(message->text), message->value != 0);
-        break;
-    case LINK_STOP:
-        worker->stopped = true;
-        break;
-    case LINK_CONN:
-        take_conn(worker, fd);
-        return;
-    case LINK_SHED:
-        conns_shed(worker->conns, message->id);
-        break;
-    case LINK_REOPEN:
-        reopen_take(message, fd, worker->config->access_log);
-        return;
-    case LINK_PING:
-        tell_presence(worker->link.fd);
-        break;
-    case LINK_SNAPSHOT:
-        monitor_take_snapshot(&worker->monitor);
-        break;
-    case LINK_FILE:
-        script_know_file(worker->current->script, message->text);
-        break;
-    case LINK_BROKEN:
-        script_break(worker->current->script, message->text);
-        break;
-    default:
-        break;
-    }
-    if (fd != -1)
-        close(fd);
-}
-
-static void on_link(struct ev_loop *ev, struct ev_io *watcher, int events)
-{
-    struct worker *worker = watcher->data;
-    struct link_message message;
-    int fd, got;
-
-    (void)events;
-    while ((got = link_receive(watcher->fd, &message, &fd)) == 1)
-        obey(worker, &message, fd);
-    if (got != 0)
-        return;
-    ev_io_stop(ev, watcher);
-    if (!worker->draining) {
-        log_write(LOG_LEVEL_ERROR, "the main process has gone: stopping");
-        drain(worker, "orphan", false);
-    }
-}
-
-static uint32_t room_for_more(void *arg)
-{
-    const struct worker *worker = arg;
-
-    worker->config->slot->conns = conns_count(worker->conns);
-    return share_room(worker->config->board, worker->config->slot);
-}
-
-static void watch_link(struct worker *worker, int link)
-{
-    ev_io_set(&worker->link, link, EV_READ);
-    ev_io_start(worker->loop->ev, &worker->link);
-}
-
-/* The worker takes its place: it is ready to serve. */
-static void take_place(struct worker *worker)
-{
-    const struct worker_place *place = worker->config->place;
-    const struct link_message message = { .kind = LINK_READY,
-                                          .value = getpid() };
-
-    acceptors_share(worker->acceptors, room_for_more, worker);
-    conns_on_idle(worker->conns, hand_over, worker);
-    link_send(place->link, &message, -1);
-}
-
-/* --- age ------------------------------------------------------------------ */
-
-/* Has the process done enough?  Then another one takes its place: a supervisor
- * sees to that; else whoever started it. */
-static void look_at_age(struct worker *worker)
-{
-    const struct worker_place *place = worker->config->place;
-    const char *reason =
-        age_reached(&worker->age, &worker->service, worker->current->script);
-
-    if (reason == NULL || worker->draining)
-        return;
-    if (place == NULL && worker->link.fd != -1)
-        return; /* an elder: another one is on its way already */
-    if (place != NULL) {
-        link_tell(place->link, LINK_RECYCLE, reason);
-        return;
-    }
-    log_write(LOG_LEVEL_NOTICE,
-              "--%s is reached after %llu requests, with %zu KiB of Lua "
-              "memory: stopping",
-              reason, (unsigned long long)worker->service.serial,
-              script_heap(worker->current->script) / 1024);
-    drain(worker, reason, false);
-}
-
-/* --- what operators see ----------------------------------------------------
- */
 
 static void each_script(void *arg,
                         void (*fn)(void *to, const struct script *script),
@@ -466,19 +187,6 @@ static void open_monitor(struct worker *worker)
     monitor_open(&worker->monitor, &about);
 }
 
-/* --- signals ---------------------------------------------------------------
- */
-
-static void on_count(struct ev_loop *ev, struct ev_signal *watcher, int events)
-{
-    (void)ev;
-    (void)events;
-    log_write(LOG_LEVEL_NOTICE,
-              "SIG%s is for a supervisor, which --workers starts: it changes "
-              "the number of workers",
-              sigabbrev_np(watcher->signum));
-}
-
 static void on_patience(struct ev_loop *ev, struct ev_timer *watcher,
                         int events)
 {
@@ -495,30 +203,6 @@ static void on_patience(struct ev_loop *ev, struct ev_timer *watcher,
     cancel_all(worker);
     ev_timer_set(watcher, last_seconds, 0);
     ev_timer_start(ev, watcher);
-}
-
-static void watch_signals(struct worker *worker)
-{
-    sigset_t heard;
-
-    static const struct {
-        int signo;
-        void (*fn)(struct ev_loop *ev, struct ev_signal *watcher, int events);
-    } table[SIGNALS] = {
-        { SIGTERM, on_stop },   { SIGINT, on_stop },   { SIGQUIT, on_stop },
-        { SIGUSR1, on_reopen }, { SIGHUP, on_reload }, { SIGUSR2, on_upgrade },
-        { SIGTTIN, on_count },  { SIGTTOU, on_count },
-    };
-
-    sigemptyset(&heard);
-    for (int i = 0; i < SIGNALS; i++) {
-        ev_signal_init(&worker->signals[i], table[i].fn, table[i].signo);
-        worker->signals[i].data = worker;
-        ev_signal_start(worker->loop->ev, &worker->signals[i]);
-        sigaddset(&heard, table[i].signo);
-    }
-    sigprocmask(SIG_UNBLOCK, &heard, NULL); /* whoever has blocked them */
-    held_end();
 }
 
 /* A connection needs a descriptor, and may need one for its body. */
@@ -588,24 +272,6 @@ static int start(struct worker *worker)
     return EX_OK;
 }
 
-/* What an elder hands over. */
-static void take_connection(void *arg, int fd)
-{
-    struct worker *worker = arg;
-
-    conns_open(worker->conns, fd, fcgi_session_open);
-}
-
-static void relieve_elders(struct worker *worker)
-{
-    elders_take(worker->elders, take_connection, worker);
-    if (!elders_serve(worker->elders))
-        return;
-    elders_drain(worker->elders, "upgrade", true);
-    log_write(LOG_LEVEL_NOTICE, "upgraded: generation %u serves",
-              worker->current->who.generation);
-}
-
 /* With --dev the first generation may be mended; a later one that fails leaves
  * the one before in its place. */
 static bool waits_for_mending(const struct worker *worker)
@@ -640,12 +306,12 @@ static void begin_to_serve(struct worker *worker)
     }
     monitor_begin(&worker->monitor);
     if (worker->config->place != NULL)
-        take_place(worker);
+        worker_take_place(worker);
     else
         listen_log(listening);
     tell_ready(worker);
     if (worker->elders != NULL)
-        relieve_elders(worker);
+        worker_relieve_elders(worker);
 }
 
 static void take_over(struct worker *worker, struct generation *next)
@@ -694,95 +360,6 @@ static bool is_done(struct worker *worker)
     return generation_step(current) && list_is_empty(&worker->retired);
 }
 
-/* --- upgrades --------------------------------------------------------------
- */
-
-static bool describe(void *arg, struct upgrade_state *state)
-{
-    const struct worker *worker = arg;
-
-    state->generation = worker->current->who.generation;
-    return worker->config->describe(worker->config->describe_arg, state) &&
-           elders_describe(worker->elders, state);
-}
-
-/* In the fork, when the process that it comes from is another program. */
-static void become_elder(struct worker *worker, int link)
-{
-    struct generation *current = worker->current;
-
-    notify_close(worker->config->notify);
-    ev_timer_stop(worker->loop->ev, &worker->heartbeat);
-    status_listener_del(worker->status_listener); /* the other one answers */
-    worker->status_listener = NULL;
-    if (worker->config->watch != NULL)
-        watch_leave(worker->config->watch);
-    worker->reload.watch = NULL;
-    if (worker->config->status_listening != NULL)
-        listen_close(worker->config->status_listening);
-    ev_loop_fork(worker->loop->ev);
-    upgrade_stop(&worker->upgrade); /* lets signals come */
-    worker->elders = NULL;
-    watch_link(worker, link);
-    monitor_forked(&worker->monitor, link);
-    for (struct list *at = worker->retired.next; at != &worker->retired;
-         at = at->next) {
-        struct generation *retired = list_entry(at, struct generation, link);
-
-        if (script_forked(retired->script, &retired->who) == -1)
-            log_write(LOG_LEVEL_WARN, "no watchdog: %s", strerror(errno));
-    }
-    if (script_forked(current->script, &current->who) == -1)
-        log_write(LOG_LEVEL_WARN, "no watchdog: %s", strerror(errno));
-    log_write(LOG_LEVEL_INFO, "generation %u goes on in this process",
-              current->who.generation);
-}
-
-/* What is under way goes on in an elder. */
-static void become_another(struct worker *worker)
-{
-    struct board *board = worker->config->board;
-    struct board_slot *slot = worker->config->slot;
-    unsigned index = (unsigned)(slot - board->slots);
-    int link;
-    pid_t elder = 0;
-
-    if (worker->acceptors == NULL) { /* nothing is */
-        board_release(board, slot);
-    } else {
-        elder = elders_fork(worker->elders, worker->current->who.generation,
-                            index, &link);
-        if (elder == 0) {
-            become_elder(worker, link);
-            return;
-        }
-        if (elder == -1) {
-            upgrade_fail(&worker->upgrade, strerror(errno));
-            return;
-        }
-    }
-    upgrade_go(&worker->upgrade);
-    if (elder != 0)
-        elders_take_back(worker->elders);
-    else
-        board_take_at(board, index, 1, worker->current->who.generation);
-}
-
-/* A reload that is under way comes first; one that is asked for later is part
- * of the upgrade, which loads the script, too. */
-static void step_upgrade(struct worker *worker)
-{
-    if (worker->elders != NULL && !worker->draining &&
-        upgrade_step(&worker->upgrade, worker->reload.state == RELOAD_IDLE))
-        become_another(worker);
-}
-
-static bool may_reload(const struct worker *worker)
-{
-    return worker->elders == NULL || !upgrade_is_busy(&worker->upgrade) ||
-           worker->reload.state != RELOAD_IDLE;
-}
-
 /* What is done between two turns. */
 static void step(struct worker *worker)
 {
@@ -798,11 +375,12 @@ static void step(struct worker *worker)
         worker->reload.failures = 0;
     }
     if (worker->current->state == GENERATION_SERVING)
-        look_at_age(worker);
-    while (worker->current->state == GENERATION_SERVING && may_reload(worker) &&
+        worker_look_at_age(worker);
+    while (worker->current->state == GENERATION_SERVING &&
+           worker_may_reload(worker) &&
            (next = reload_step(&worker->reload, &worker->current->who)) != NULL)
         take_over(worker, next);
-    step_upgrade(worker);
+    worker_step_upgrade(worker);
 }
 
 static void serve(struct worker *worker)
@@ -818,25 +396,13 @@ static void serve(struct worker *worker)
                   "stopped");
 }
 
-/* What comes from now on is for whoever cares for the elders. */
-static void hold_signals(struct worker *worker)
-{
-    if (!elders_serve(worker->elders))
-        return;
-    held_block();
-    for (int i = 0; i < SIGNALS; i++)
-        ev_signal_stop(worker->loop->ev, &worker->signals[i]);
-    held_begin();
-    held_unblock();
-}
-
 static void end(struct worker *worker)
 {
     reload_stop(&worker->reload);
     if (worker->elders != NULL) {
         upgrade_stop(&worker->upgrade);
         elders_unwatch(worker->elders);
-        hold_signals(worker);
+        worker_hold_signals(worker);
     }
     acceptors_del(worker->acceptors);
     conns_del(worker->conns);
@@ -848,23 +414,6 @@ static void end(struct worker *worker)
             list_entry(list_take(&worker->retired), struct generation, link));
     generation_del(worker->current);
     service_free(&worker->service);
-}
-
-static void prepare_upgrades(struct worker *worker)
-{
-    const struct worker_config *config = worker->config;
-
-    worker->elders = config->elders;
-    worker->upgrade_config = (struct upgrade_config){
-        .ev = worker->loop->ev,
-        .origin = config->origin,
-        .notify = config->notify,
-        .load_timeout = config->options->load_timeout,
-        .describe = describe,
-        .arg = worker,
-    };
-    upgrade_init(&worker->upgrade, &worker->upgrade_config);
-    elders_watch(worker->elders, worker->loop->ev);
 }
 
 int worker_run(const struct worker_config *config)
@@ -893,9 +442,7 @@ int worker_run(const struct worker_config *config)
     reload_init(&worker.reload, worker.loop, worker.loop->ev, &worker.service,
                 config->argc, config->argv, options, config->notify);
     if (config->elders != NULL)
-        prepare_upgrades(&worker);
-    ev_io_init(&worker.link, on_link, -1, EV_READ);
-    worker.link.data = &worker;
+        worker_prepare_upgrades(&worker);
     worker.reload.watch = config->watch;
     if (config->watch != NULL)
         watch_start(config->watch, worker.loop->ev, on_changed_file, &worker);
@@ -907,11 +454,8 @@ int worker_run(const struct worker_config *config)
     if (config->access_log != NULL)
         access_log_attach(config->access_log, &worker.service, config->who.id);
     open_monitor(&worker);
-    watch_signals(&worker);
-    if (config->place != NULL) {
-        watch_link(&worker, config->place->link);
-        tell_presence(config->place->link);
-    }
+    worker_watch_signals(&worker);
+    worker_open_link(&worker);
     worker.status = start(&worker);
     if (worker.status == EX_OK)
         serve(&worker);
