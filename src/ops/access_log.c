@@ -123,11 +123,6 @@ struct access_log *access_log_open_fd(int fd, const char *format,
     return make(NULL, fd, format, name);
 }
 
-int access_log_file(const struct access_log *log)
-{
-    return log->writer.own ? log->writer.fd : -1;
-}
-
 int access_log_reopen(struct access_log *log, const char *target)
 {
     return line_writer_reopen(&log->writer, target);

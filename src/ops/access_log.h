@@ -42,9 +42,6 @@ struct access_log *access_log_open(const char *target, const char *format,
 struct access_log *access_log_open_fd(int fd, const char *format,
                                       const char *name);
 
-/* The file that it goes to; -1: it was not opened here. */
-int access_log_file(const struct access_log *log);
-
 /* Opens target anew.  Returns 0, or -1 with errno and the old one in use. */
 int access_log_reopen(struct access_log *log, const char *target);
 

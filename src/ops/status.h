@@ -1,9 +1,14 @@
 /* status.h -- the status page: what the board shows, for people and programs.
  *
- *     PATH            text, with the names of php-fpm's where they mean the
- * same PATH?json       the same names as keys PATH?openmetrics   for Prometheus
- *     PATH?html       for people
- *     ...&full        with a block for each worker and each running request
+ *     PATH              text, with php-fpm's names where they mean the same
+ *
+ *     PATH?json         the same names as keys
+ *
+ *     PATH?openmetrics  for Prometheus
+ *
+ *     PATH?html         for people
+ *
+ *     ...&full          with a block for each worker and each running request
  *
  * No Lua runs for it, and whoever has the board can answer: a worker, the
  * process that serves alone, the supervisor.  What else it needs (the queues of

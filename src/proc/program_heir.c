@@ -56,7 +56,7 @@ bool program_describe(void *arg, struct upgrade_state *state)
     state->log = log_fd();
     state->board = program->board_fd;
     if (program->access_log != NULL)
-        state->access_log = access_log_file(program->access_log);
+        state->access_log = access_log_fd(program->access_log);
     state->listening = program->listening;
     state->status_listening = program->status_listening;
     return options_each(&program->options, keep_setting, &state->settings);
