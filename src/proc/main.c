@@ -219,6 +219,8 @@ static int serve(struct program *program)
     if (status == EX_OK)
         status = open_access_log(program);
     if (status == EX_OK)
+        program_close_left_logs(program);
+    if (status == EX_OK)
         status = program_open_sockets(program);
     if (status == EX_OK)
         status = program_open_status_sockets(program);

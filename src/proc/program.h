@@ -95,6 +95,9 @@ int program_read_left(struct program *program);
  * and errno is as it was. */
 int program_inherited(int fd);
 
+/* Once the logs are open: what rotates away must not stay open as well. */
+void program_close_left_logs(struct program *program);
+
 /* Is it a supervisor whose generations load the script? */
 bool program_supervises_again(const struct program *program);
 

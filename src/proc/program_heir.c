@@ -25,6 +25,17 @@ int program_inherited(int fd)
     return copy;
 }
 
+void program_close_left_logs(struct program *program)
+{
+    struct upgrade_state *left = &program->left;
+
+    if (left->log != -1)
+        close(left->log);
+    if (left->access_log != -1)
+        close(left->access_log);
+    left->log = left->access_log = -1;
+}
+
 /* Those of the script: a supervisor loads none when it is upgraded. */
 static bool keep_setting(void *arg, const char *name, const char *value,
                          enum option_source source)

@@ -108,6 +108,12 @@ def children(pid):
                   if "Z" not in line.split()[1])
 
 
+def family(pid):
+    """A process, its children, and theirs."""
+    return [str(pid)] + [name for child in children(pid)
+                         for name in family(child)]
+
+
 @pytest.fixture(params=KINDS, ids=["single", "supervisor"])
 def kind(request):
     return request.param
@@ -626,6 +632,27 @@ def test_logs_are_reopened_in_all_processes(service, kind, tmp_path):
         busy.collect(1)
         wait_until(lambda: "on_exit upgrade" in log.read_text() or
                    "on_exit upgrade" in (tmp_path / "old").read_text())
+
+
+def test_rotated_logs_are_let_go(service, kind, tmp_path):
+    """Else the space of a file that is removed stays taken."""
+    logs = [tmp_path / "log", tmp_path / "access"]
+    one = service("-w", kind, f"--log={logs[0]}", f"--access-log={logs[1]}")
+    one.upgrade()
+    wait_until(lambda: logs[0].read_text().count("on_exit upgrade")
+               == int(kind))
+    old = [log.rename(f"{log}.1") for log in logs]
+    one.gw.signal(SIGUSR1)
+    wait_until(lambda: all(log.exists() for log in logs))
+
+    def holders():
+        found = subprocess.run(
+            ["find", *[f"/proc/{pid}/fd" for pid in family(one.pid)],
+             "-lname", f"{tmp_path}/*.1"], capture_output=True, text=True,
+            check=False)
+        return found.stdout.split()
+    assert all(path.exists() for path in old)
+    wait_until(lambda: not holders(), "processes without the old logs")
 
 
 # --- another user, systemd ---
