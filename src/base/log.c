@@ -4,6 +4,8 @@
  */
 #include "base/log.h"
 
+#include "base/trust.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -40,11 +42,23 @@ static const struct {
     [LOG_LEVEL_DEBUG] = { "debug", LOG_DEBUG },
 };
 
+/* Why root did not open a file; "": errno says it. */
+static char refusal[TRUST_WHY_MAX];
+
+/* Root opens logs in folders of other users, and again whenever it is told. */
 int log_open_file(const char *path)
 {
+    refusal[0] = '\0';
+    if (geteuid() == 0)
+        return trust_append(path, refusal, sizeof(refusal));
     return open(
         path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
         0640);
+}
+
+const char *log_open_error(void)
+{
+    return errno == EPERM && refusal[0] != '\0' ? refusal : strerror(errno);
 }
 
 static void use(int fd, bool own, bool to_syslog)

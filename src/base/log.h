@@ -34,8 +34,13 @@ int log_open(const char *target);
 int log_open_syslog(const char *path);
 
 /* Opens a file as log_open does, for whoever writes another log.  Returns the
- * descriptor, which is the caller's and does not block, or -1 with errno. */
+ * descriptor, which is the caller's and does not block, or -1 with errno.  Root
+ * follows no link of another user's. */
 int log_open_file(const char *path);
+
+/* What to say of the last file that could not be opened, with errno as it was
+ * left; until the next one is opened. */
+const char *log_open_error(void);
 
 /* The descriptor of the file that log_open opened; -1: there is none, as the
  * log goes to stderr or to syslog. */

@@ -22,6 +22,8 @@ enum { LINKS_MAX = 40 }; /* as many as the kernel follows */
 
 /* Where the walk is. */
 struct walk {
+    int flags;           /* to open the file with */
+    bool is_any;         /* it may be anybody's: only links are judged */
     int dir;             /* the folder, open and trusted; -1 before the first */
     bool is_shared;      /* others may make files in it */
     char at[PATH_MAX];   /* what was opened last, without links; "" is "/" */
@@ -89,6 +91,9 @@ static int judge(struct walk *walk, int fd, bool *is_shared)
     struct stat st;
     mode_t others;
 
+    *is_shared = true;
+    if (walk->is_any)
+        return 0;
     if (fstat(fd, &st) == -1)
         return -1;
     others = st.st_mode & (S_IWGRP | S_IWOTH);
@@ -224,11 +229,14 @@ static int follow(struct walk *walk, int fd, const struct stat *st,
  * it was a link, which is followed now. */
 static int open_name(struct walk *walk, const char *name)
 {
-    int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY;
+    bool is_last = walk->rest[0] == '\0';
+    int flags = is_last || !walk->is_any ? walk->flags : O_PATH | O_CLOEXEC;
     struct stat st;
     int status, saved;
     int fd = openat(walk->dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
+    if (fd == -1 && errno == ENOENT && (flags & O_CREAT) != 0)
+        return openat(walk->dir, name, flags | O_NOFOLLOW, 0640);
     if (fd == -1)
         return -1;
     status = fstat(fd, &st);
@@ -244,7 +252,7 @@ static int open_name(struct walk *walk, const char *name)
         return -1;
     if (!S_ISLNK(st.st_mode)) /* if it has become one: ELOOP */
         flags |= O_NOFOLLOW;
-    return openat(walk->dir, name, flags);
+    return openat(walk->dir, name, flags, 0640);
 }
 
 /* Walks to the end.  Returns the file's descriptor, or -1 with errno. */
@@ -257,7 +265,7 @@ static int walk_on(struct walk *walk)
     for (;;) {
         take_name(walk, name);
         if (name[0] == '\0') /* it ended with a slash */
-            return openat(walk->dir, ".", O_RDONLY | O_CLOEXEC);
+            return openat(walk->dir, ".", walk->flags & ~O_CREAT);
         if (strcmp(name, ".") == 0)
             continue;
         fd = open_name(walk, name);
@@ -277,30 +285,50 @@ static int walk_on(struct walk *walk)
     }
 }
 
-int trust_open(const char *path, char *why, size_t room)
+static int walk_path(struct walk *walk, const char *path)
 {
-    struct walk walk = { .dir = -1, .why = why, .room = room };
     int fd = -1, saved;
 
-    why[0] = '\0';
-    if (strlen(path) >= sizeof(walk.rest))
+    walk->dir = -1;
+    walk->why[0] = '\0';
+    if (strlen(path) >= sizeof(walk->rest))
         return too_long();
     if (path[0] == '\0') {
         errno = ENOENT;
         return -1;
     }
-    strcpy(walk.rest, path);
+    strcpy(walk->rest, path);
     if (path[0] != '/') { /* the folders above the current one count, too */
         char here[PATH_MAX];
 
-        if (getcwd(here, sizeof(here)) == NULL || put_front(&walk, here) == -1)
+        if (getcwd(here, sizeof(here)) == NULL || put_front(walk, here) == -1)
             return -1;
     }
-    if (enter_root(&walk) == 0)
-        fd = walk_on(&walk);
+    if (enter_root(walk) == 0)
+        fd = walk_on(walk);
     saved = errno;
-    if (walk.dir != -1)
-        close(walk.dir);
+    if (walk->dir != -1)
+        close(walk->dir);
     errno = saved;
     return fd;
+}
+
+int trust_open(const char *path, char *why, size_t room)
+{
+    struct walk walk = { .flags = O_RDONLY | O_CLOEXEC | O_NOCTTY,
+                         .why = why,
+                         .room = room };
+
+    return walk_path(&walk, path);
+}
+
+int trust_append(const char *path, char *why, size_t room)
+{
+    struct walk walk = { .flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC |
+                                  O_NOCTTY | O_NONBLOCK,
+                         .is_any = true,
+                         .why = why,
+                         .room = room };
+
+    return walk_path(&walk, path);
 }

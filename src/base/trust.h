@@ -1,5 +1,5 @@
 /* trust.h -- files that root may take code from: those that only root can
- * change.
+ * change; and those that root may write to.
  *
  * Whoever can write to a file that root runs is root.  So is whoever can write
  * to one of the folders on the way to it, as its owner, through its group or as
@@ -29,5 +29,11 @@ enum { TRUST_WHY_MAX = 4096 + 256 };
  * because others can change something, why says what, and what to do about it:
  * "everybody can write to /srv/app (chmod o-w it)"; otherwise why is "". */
 int trust_open(const char *path, char *why, size_t room);
+
+/* Opens a file to append to, without blocking, and makes it with mode 0640
+ * where there is none.  It and its folders may be anybody's, but no link on the
+ * way is followed that is not root's: who can make one chooses which file root
+ * writes to.  Returns what trust_open does; why says whose link it is. */
+int trust_append(const char *path, char *why, size_t room);
 
 #endif

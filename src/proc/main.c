@@ -42,7 +42,7 @@ static int open_log(const struct program *program)
     fd = program_inherited(program->left.log);
     if (fd == -1)
         return program_fail(EX_CANTCREAT, "cannot open the log %s: %s",
-                            options->log, strerror(errno));
+                            options->log, log_open_error());
     log_use(fd);
     return EX_OK;
 }
@@ -68,7 +68,7 @@ static int open_access_log(struct program *program)
     if (program->access_log != NULL)
         return EX_OK;
     return program_fail(EX_CANTCREAT, "cannot open the access log %s: %s",
-                        options->access_log, strerror(errno));
+                        options->access_log, log_open_error());
 }
 
 static void print_version(void)

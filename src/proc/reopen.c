@@ -6,16 +6,13 @@
 
 #include "base/log.h"
 
-#include <errno.h>
-#include <string.h>
-
 bool reopen_errors(const char *target)
 {
     if (log_open(target) == 0)
         return true;
     log_write(LOG_LEVEL_ERROR,
               "cannot reopen the log %s: %s; the old one stays in use", target,
-              strerror(errno));
+              log_open_error());
     return false;
 }
 
@@ -25,7 +22,7 @@ bool reopen_access(struct access_log *log, const char *target)
         return true;
     log_write(LOG_LEVEL_ERROR,
               "cannot reopen the access log %s: %s; the old one stays in use",
-              target, strerror(errno));
+              target, log_open_error());
     return false;
 }
 

@@ -240,7 +240,7 @@ static void apply_options(struct worker *worker, const struct options *before)
     age_limit(&worker->age, options, worker->config->place != NULL);
     if (options_differ(before, options, "log") && log_open(options->log) == -1)
         log_write(LOG_LEVEL_ERROR, "cannot open the log %s: %s", options->log,
-                  strerror(errno));
+                  log_open_error());
 }
 
 static bool open_status_listener(struct worker *worker)

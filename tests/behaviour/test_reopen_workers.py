@@ -5,6 +5,7 @@ other process could.
 SPDX-License-Identifier: MIT
 """
 import os
+import pwd
 import signal
 
 import pytest
@@ -116,6 +117,27 @@ def test_a_log_that_cannot_be_reopened_stays(service):
     ask(gw, "/kept")
     wait_until(lambda: (old / "access").read_text().count("/kept") >= 2)
     assert (old / "error").read_text().count("wrote /kept") >= 2
+
+
+def test_root_follows_no_link_of_the_user(service):
+    """The user that serves may own the folder of the logs, but not say which
+    file root writes to."""
+    gw, errors, access = service
+    if os.geteuid() != 0:
+        return      # it is the user itself that opens them
+    folder, secret = errors.parent, errors.parent.parent / "secret"
+    user = pwd.getpwnam(USER)
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    old = access.rename(folder / "old")
+    access.symlink_to(secret)
+    os.chown(access, user.pw_uid, user.pw_gid, follow_symlinks=False)
+    gw.signal(signal.SIGUSR1)
+    wait_until(lambda: "cannot reopen the access log" in errors.read_text())
+    assert f"{access} belongs to {USER}" in errors.read_text()
+    assert "the old one stays in use" in errors.read_text()
+    ask(gw, "/after")
+    wait_until(lambda: old.read_text().count("/after") >= 2)
+    assert not secret.exists()
 
 
 def test_logs_on_stderr_and_stdout(gateway):

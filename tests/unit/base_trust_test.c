@@ -342,6 +342,60 @@ static void what_cannot_be_opened_is_no_matter_of_trust(void **state)
     assert_fails(in_folder("dangling"), ENOENT);
 }
 
+static int append(const char *name)
+{
+    int fd = trust_append(in_folder(name), why, sizeof(why));
+
+    if (fd != -1)
+        close(fd);
+    return fd;
+}
+
+static void roots_lines_may_stand_in_anybodys_folder(void **state)
+{
+    struct stat st;
+
+    (void)state;
+    make_folder("logs", 0777);
+    give_away("logs", is_root() ? SOMEBODY : geteuid(), getegid());
+    assert_int_not_equal(append("logs/new"), -1);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    assert_int_not_equal(append("logs/new"), -1);
+    assert_int_equal(append("logs"), -1);
+    assert_int_equal(errno, EISDIR);
+    assert_int_equal(append("none/new"), -1);
+    assert_int_equal(errno, ENOENT);
+    assert_int_not_equal(trust_append("/dev/null", why, sizeof(why)), -1);
+    if (!is_root())
+        return;
+    make_link("logs/linked", "link"); /* root's own */
+    assert_int_not_equal(append("link"), -1);
+    assert_int_equal(stat(in_folder("logs/linked"), &st), 0);
+}
+
+static void no_link_of_others_leads_root_elsewhere(void **state)
+{
+    struct stat st;
+
+    (void)state;
+    if (!is_root())
+        return;
+    make_folder("logs", 0755);
+    give_away("logs", SOMEBODY, SOMEBODY);
+    make_folder("secret", 0700);
+    make_link("../secret/new", "logs/log");
+    give_away("logs/log", SOMEBODY, SOMEBODY);
+    make_link("../secret", "logs/more");
+    give_away("logs/more", SOMEBODY, SOMEBODY);
+    assert_int_equal(append("logs/log"), -1);
+    assert_int_equal(errno, EPERM);
+    assert_non_null(strstr(why, "/logs/log belongs to user 12345"));
+    assert_int_equal(append("logs/more/new"), -1);
+    assert_int_equal(errno, EPERM);
+    assert_int_equal(stat(in_folder("secret/new"), &st), -1);
+}
+
 #define TRUST_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -357,6 +411,8 @@ int main(void)
         TRUST_TEST(an_access_control_list_is_seen),
         TRUST_TEST(passed_descriptors_are_judged_by_themselves),
         TRUST_TEST(what_cannot_be_opened_is_no_matter_of_trust),
+        TRUST_TEST(roots_lines_may_stand_in_anybodys_folder),
+        TRUST_TEST(no_link_of_others_leads_root_elsewhere),
     };
 
     return cmocka_run_group_tests_name("base/trust", tests, NULL, NULL);
