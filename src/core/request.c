@@ -7,7 +7,9 @@
 #include "core/limits.h"
 #include "core/params.h"
 
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 /* A pooled request keeps the memory of its parameters for the next one. */
@@ -24,15 +26,14 @@ struct request *request_new(struct service *service, enum request_role role,
         params = req->params;
     else
         buffer_init(&params, 0);
-    *req = (struct request){
-        .refs = 1,
-        .role = role,
-        .serial = ++service->serial,
-        .service = service,
-        .exchange = exchange,
-        .started = *service->now,
-        .params = params,
-    };
+    memset(req, 0, offsetof(struct request, noted));
+    req->refs = 1;
+    req->role = role;
+    req->serial = ++service->serial;
+    req->service = service;
+    req->exchange = exchange;
+    req->started = *service->now;
+    req->params = params;
     req->params.max = service->limits.max_params;
     list_init(&req->waiters);
     body_init(&req->body);
@@ -148,6 +149,7 @@ static bool read_params(struct request *req)
 
     if (wanted != NULL) {
         req->is_noted = true;
+        memset(req->noted, 0, wanted->count * sizeof(req->noted[0]));
         return params_scan_wanted(buffer_slice(&req->params), wanted,
                                   note_wanted, req);
     }

@@ -43,7 +43,6 @@ struct request {
     double cpu_user, cpu_system; /* s of its Lua, if the service measures it */
 
     struct buffer params;
-    struct slice noted[SERVICE_NOTED]; /* values that an observer wants */
     bool params_too_large;             /* what came was dropped */
     bool is_ready;                     /* was handed to the service */
     bool is_noted;                     /* `noted` is filled */
@@ -57,6 +56,10 @@ struct request {
     struct body body; /* STDIN */
     struct body data; /* DATA, of a filter */
     struct response response;
+
+    /* Values that an observer wants.  Last, for nothing is there but in a
+     * request that is_noted: it is much to clear for those that are not. */
+    struct slice noted[SERVICE_NOTED];
 };
 
 enum request_status {
