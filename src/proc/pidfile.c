@@ -14,12 +14,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Written beside it and renamed: a reader never finds half an id. */
+/* Written beside it and renamed: a reader never finds half an id.  A device is
+ * no file to replace: root could. */
 int pidfile_write(const char *path)
 {
     char fresh[PATH_MAX], text[32];
     int fd = -1, saved, len;
+    struct stat there;
 
+    if (lstat(path, &there) == 0 && !S_ISREG(there.st_mode) &&
+        !S_ISLNK(there.st_mode)) {
+        errno = S_ISDIR(there.st_mode) ? EISDIR : EEXIST;
+        return -1;
+    }
     len = snprintf(fresh, sizeof(fresh), "%s.%ld", path, (long)getpid());
     if (len < 0 || (size_t)len >= sizeof(fresh)) {
         errno = ENAMETOOLONG;

@@ -108,6 +108,20 @@ static void a_link_is_replaced_not_followed(void **state)
     assert_int_equal(access(target, F_OK), -1);
 }
 
+static void what_is_no_file_is_not_replaced(void **state)
+{
+    struct stat st;
+
+    (void)state;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(pidfile_write(path), -1);
+    assert_int_equal(errno, EEXIST);
+    assert_int_equal(lstat(path, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    assert_int_equal(pidfile_write(folder), -1);
+    assert_int_equal(errno, EISDIR);
+}
+
 static void where_it_cannot_be_written_nothing_is_left(void **state)
 {
     char elsewhere[128], longest[PATH_MAX + 8];
@@ -219,6 +233,7 @@ int main(void)
         PIDFILE_TEST(the_file_has_the_id_and_a_newline),
         PIDFILE_TEST(an_old_file_is_replaced_as_a_whole),
         PIDFILE_TEST(a_link_is_replaced_not_followed),
+        PIDFILE_TEST(what_is_no_file_is_not_replaced),
         PIDFILE_TEST(where_it_cannot_be_written_nothing_is_left),
         PIDFILE_TEST(a_full_disk_leaves_the_old_file),
         PIDFILE_TEST(only_our_own_file_is_removed),
