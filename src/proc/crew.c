@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -318,6 +319,14 @@ void crew_hear(struct ev_loop *ev, struct ev_io *watcher, int events)
     }
     if (crew->fd != -1 && got == 0)
         ev_io_stop(ev, watcher); /* SIGCHLD tells the rest */
+}
+
+void crew_hear_out(struct crew *crew)
+{
+    if (crew->fd == -1)
+        return;
+    shutdown(crew->fd, SHUT_RD); /* what was sent can be read */
+    crew_hear(crew->supervisor->ev, &crew->watcher, 0);
 }
 
 static void forget_links(struct post *post, int link)

@@ -192,6 +192,10 @@ void crew_template_gone(struct crew *crew, int status);
 /* Reads what a template says. */
 void crew_hear(struct ev_loop *ev, struct ev_io *watcher, int events);
 
+/* Reads what a template has said and lets it say no more: of workers that end
+ * from now on SIGCHLD tells, once it has ended. */
+void crew_hear_out(struct crew *crew);
+
 /* Lets go of templates that have no workers left to tell of, and of
  * generations that have neither.  May free crews. */
 void crews_sweep(struct supervisor *supervisor);

@@ -91,6 +91,7 @@ void supervisor_stop(struct supervisor *supervisor, const char *why,
         if (crew->state == CREW_LOADING && crew->pid > 0)
             kill(crew->pid, SIGKILL);
         crew->state = CREW_FALLING;
+        crew_hear_out(crew);
         crew_let_template_end(crew); /* it has the sockets open */
     }
 }

@@ -95,25 +95,48 @@ static int spawn(struct template *template, const struct link_message *what,
     return -1;
 }
 
+/* What waitpid would say. */
+static int status_of(const siginfo_t *info)
+{
+    return info->si_code == CLD_EXITED
+               ? W_EXITCODE(info->si_status, 0)
+               : W_EXITCODE(0, info->si_status) |
+                     (info->si_code == CLD_DUMPED ? WCOREFLAG : 0);
+}
+
+/* Tells of a worker's end.  Returns false when nobody listens. */
+static bool tell_of_end(struct template *template, const siginfo_t *info)
+{
+    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+        const struct link_message news = { .kind = LINK_EXITED,
+                                           .slot = i,
+                                           .value = status_of(info) };
+
+        if (template->pids[i] != info->si_pid)
+            continue;
+        if (link_send(template->link, &news, -1) == -1 && errno != EAGAIN)
+            return false;
+        template->pids[i] = 0;
+    }
+    return true;
+}
+
+/* A worker's end of which nobody can be told any more is left to whoever
+ * inherits the worker: the supervisor. */
 static void reap(struct template *template)
 {
-    struct signalfd_siginfo info;
-    int status;
-    pid_t pid;
+    struct signalfd_siginfo signal;
 
-    while (read(template->signals, &info, sizeof(info)) > 0)
+    while (read(template->signals, &signal, sizeof(signal)) > 0)
         ;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        for (unsigned i = 0; i < WORKERS_MAX; i++) {
-            struct link_message news = { .kind = LINK_EXITED,
-                                         .slot = i,
-                                         .value = status };
+    for (;;) {
+        siginfo_t info = { .si_pid = 0 };
 
-            if (template->pids[i] != pid)
-                continue;
-            template->pids[i] = 0;
-            link_send(template->link, &news, -1);
-        }
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1 ||
+            info.si_pid == 0 || !tell_of_end(template, &info))
+            return;
+        waitpid(info.si_pid, NULL, 0);
+    }
 }
 
 static int serve(struct template *template)
@@ -133,6 +156,8 @@ static int serve(struct template *template)
         got = link_receive(template->link, &message, &fd);
         if (got == 0)
             return EX_OK;
+        if (got == -1 && errno != EAGAIN) /* the script has closed it */
+            return EX_OSERR;
         if (got == 1 && message.kind == LINK_SPAWN) {
             status = spawn(template, &message, fd);
             if (status != -1)

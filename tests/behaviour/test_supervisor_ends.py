@@ -15,7 +15,10 @@ from support.processes import (WHO, all_workers, children, is_gone, serves,
 HANG = WHO + """
 local who = on_request
 function on_request(req)
-  if req:path() == "/hang" then while true do require("fcgi").sleep(3600) end end
+  if req:path() == "/hang" then
+    fcgi.log("notice", "it waits")
+    while true do fcgi.sleep(3600) end
+  end
   return who(req)
 end
 """
@@ -185,7 +188,7 @@ def test_no_connection_waits_for_a_service_that_stops(gateway):
     serves(gw, 1)
     with gw.connect() as conn:
         conn.start(1, {"SCRIPT_NAME": "/hang", "REQUEST_URI": "/hang"})
-        conn.wait_taken()
+        gw.wait_log("it waits")
         gw.signal(signal.SIGTERM)
 
         def is_refused():
@@ -235,7 +238,7 @@ end
     pids = family(gw)
     with gw.connect() as conn:
         conn.start(1, {"SCRIPT_NAME": "/hang", "REQUEST_URI": "/hang"})
-        conn.wait_taken()
+        gw.wait_log("it waits")
         gw.expect = None
         gw.signal(signal.SIGKILL)
         gw.wait()
@@ -244,3 +247,19 @@ end
                 address=gw.address)
         wait_until(lambda: all(is_gone(pid) for pid in pids), "their end")
     assert "exit 1: orphan" in gw.log() and "exit 2: orphan" in gw.log()
+
+
+@pytest.mark.parametrize("script, words", [
+    pytest.param(WHO, None, id="well"),
+    pytest.param(WHO + "\nfunction on_exit() os.exit(6) end", "ended with 6",
+                 id="with 6")])
+def test_the_ends_of_workers_are_told_rightly_at_a_stop(gateway, script,
+                                                        words):
+    for _ in range(8):
+        gw = gateway(script, "-w", "4")
+        serves(gw, 1)
+        assert gw.stop() == 0
+        assert "has gone" not in gw.log()
+        assert gw.log().count(" error ") == (0 if words is None else 4)
+        if words is not None:
+            assert gw.log().count(words) == 4
