@@ -362,15 +362,20 @@ static void leave_supervisor(struct supervisor *supervisor)
     prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
+/* While it loads it does not hear the end of its link: a script that never ends
+ * must not stay, with the sockets open. */
 static _Noreturn void be_template(struct supervisor *supervisor,
                                   struct script *script, unsigned number,
-                                  int link)
+                                  int link, pid_t parent)
 {
     struct service_setup *setup = supervisor->setup;
     struct link_message answer = { .kind = LINK_FAILED };
     char message[LOAD_MESSAGE_MAX] = "";
     int code;
 
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(EX_SOFTWARE);
     leave_supervisor(supervisor);
     if (setup->watch != NULL)
         watched_over_link(link);
@@ -382,6 +387,7 @@ static _Noreturn void be_template(struct supervisor *supervisor,
         link_send(link, &answer, -1);
         _exit(code);
     }
+    prctl(PR_SET_PDEATHSIG, 0);
     exit(template_run(setup, script, number, link));
 }
 
@@ -426,7 +432,7 @@ bool crew_start(struct supervisor *supervisor, struct script *script,
     struct crew *crew = calloc(1, sizeof(*crew));
     sigset_t all, old;
     int fds[2] = { -1, -1 };
-    pid_t pid;
+    pid_t parent = getpid(), pid;
 
     if (crew == NULL || link_pair(fds) == -1)
         goto fail;
@@ -437,7 +443,8 @@ bool crew_start(struct supervisor *supervisor, struct script *script,
         close(fds[0]);
         free(crew);
         sigprocmask(SIG_SETMASK, &old, NULL);
-        be_template(supervisor, script, supervisor->crew_count + 1, fds[1]);
+        be_template(supervisor, script, supervisor->crew_count + 1, fds[1],
+                    parent);
     }
     sigprocmask(SIG_SETMASK, &old, NULL);
     if (pid == -1)

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -75,9 +76,11 @@ int program_drop_privileges(const struct program *program, char *message)
 {
     const char *name = program->options.user, *failed;
     const struct privileges *user = &program->user;
+    int end_with_parent = 0;
 
     if (name == NULL || is_user_already(program))
         return EX_OK;
+    prctl(PR_GET_PDEATHSIG, &end_with_parent); /* the kernel forgets it */
     if (privileges_drop(user, &failed) == -1) {
         int code = errno == EPERM ? EX_NOPERM : EX_OSERR;
 
@@ -86,6 +89,7 @@ int program_drop_privileges(const struct program *program, char *message)
                  strerror(errno));
         return code;
     }
+    prctl(PR_SET_PDEATHSIG, end_with_parent);
     log_write(LOG_LEVEL_NOTICE, "serving as user %lu, group %lu (--user=%s)",
               (unsigned long)user->uid, (unsigned long)user->gid, name);
     return EX_OK;

@@ -249,6 +249,28 @@ end
     assert "exit 1: orphan" in gw.log() and "exit 2: orphan" in gw.log()
 
 
+@pytest.mark.parametrize("user", [False, True])
+@pytest.mark.parametrize("where", ["load", "on_start"])
+def test_a_script_that_never_loads_ends_with_the_supervisor(gateway, where,
+                                                            user):
+    """It has the sockets open: the address must be free for the next."""
+    options = ["-u", "nobody"] if user and os.geteuid() == 0 else []
+    gw = gateway(WHO, "-w", "2", "--log-level=info", "--load-timeout=1h",
+                 *options)
+    serves(gw, 1)
+    loop = "io.stderr:write('it hangs\\n') while true do end"
+    gw.script.write_text(WHO + (loop if where == "load" else
+                                f"function on_start() {loop} end"))
+    gw.signal(signal.SIGHUP)
+    gw.wait_log("it hangs")
+    pids = family(gw)
+    assert len(pids) == 4
+    gw.expect = None
+    gw.signal(signal.SIGKILL)
+    gw.wait()
+    wait_until(lambda: all(is_gone(pid) for pid in pids), "their end")
+
+
 @pytest.mark.parametrize("script, words", [
     pytest.param(WHO, None, id="well"),
     pytest.param(WHO + "\nfunction on_exit() os.exit(6) end", "ended with 6",
