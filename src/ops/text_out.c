@@ -4,6 +4,10 @@
  */
 #include "ops/text_out.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 static const char hex[] = "0123456789ABCDEF";
 
 void text_put(struct text_out *out, struct slice text)
@@ -24,12 +28,23 @@ void text_put_digits(struct text_out *out, uint64_t number, unsigned least)
         digits[--at] = (char)('0' + number % 10);
         number /= 10;
     } while (number > 0 || sizeof(digits) - at < least);
-    while (at < sizeof(digits))
-        text_put_char(out, digits[at++]);
+    text_put(out, (struct slice){ digits + at, sizeof(digits) - at });
 }
 
 void text_put_number(struct text_out *out, uint64_t number)
 {
+    if (number < 1000 && out->size - out->len >= 3) {
+        char *to = out->data + out->len; /* all but a few are: no loops */
+        unsigned n = (unsigned)number;
+
+        if (n >= 100)
+            *to++ = (char)('0' + n / 100);
+        if (n >= 10)
+            *to++ = (char)('0' + n / 10 % 10);
+        *to++ = (char)('0' + n % 10);
+        out->len = (size_t)(to - out->data);
+        return;
+    }
     text_put_digits(out, number, 1);
 }
 
@@ -66,27 +81,82 @@ static inline bool are_plain(uint64_t word, bool is_bare)
     return (bad & ones * 0x80) == 0;
 }
 
+/* The same for sixteen. */
+#ifdef __SSE2__
+static inline bool are_both_plain(uint64_t first, uint64_t second, bool is_bare)
+{
+    __m128i both = _mm_set_epi64x((long long)second, (long long)first), bad;
+
+    /* Signed: 0x80 and above are below the blank. */
+    bad = _mm_cmplt_epi8(both, _mm_set1_epi8(is_bare ? ' ' + 1 : ' '));
+    bad = _mm_or_si128(bad, _mm_cmpeq_epi8(both, _mm_set1_epi8('"')));
+    bad = _mm_or_si128(bad, _mm_cmpeq_epi8(both, _mm_set1_epi8('\\')));
+    bad = _mm_or_si128(bad, _mm_cmpeq_epi8(both, _mm_set1_epi8(0x7f)));
+    if (is_bare) {
+        bad = _mm_or_si128(bad, _mm_cmpeq_epi8(both, _mm_set1_epi8('[')));
+        bad = _mm_or_si128(bad, _mm_cmpeq_epi8(both, _mm_set1_epi8(']')));
+    }
+    return _mm_movemask_epi8(bad) == 0;
+}
+#else
+static inline bool are_both_plain(uint64_t first, uint64_t second, bool is_bare)
+{
+    return are_plain(first, is_bare) && are_plain(second, is_bare);
+}
+#endif
+
+/* Copies 16 bytes, the second half of which may overlap the first; false: not
+ * all of them stand for themselves, and nothing was copied. */
+static inline bool copy_halves(char *to, const char *from, size_t second,
+                               bool is_bare)
+{
+    uint64_t a, b;
+
+    memcpy(&a, from, sizeof(a));
+    memcpy(&b, from + second, sizeof(b));
+    if (!are_both_plain(a, b, is_bare))
+        return false;
+    memcpy(to, &a, sizeof(a));
+    memcpy(to + second, &b, sizeof(b));
+    return true;
+}
+
+/* The same for two times four. */
+static inline bool copy_quarters(char *to, const char *from, size_t second,
+                                 bool is_bare)
+{
+    uint32_t a, b;
+
+    memcpy(&a, from, sizeof(a));
+    memcpy(&b, from + second, sizeof(b));
+    if (!are_plain((uint64_t)b << 32 | a, is_bare))
+        return false;
+    memcpy(to, &a, sizeof(a));
+    memcpy(to + second, &b, sizeof(b));
+    return true;
+}
+
 /* Copies the bytes at the front of text, at most so many, that stand for
- * themselves; returns their number.  Words are looked at and stored in one
- * go, the last one overlapping the one before it. */
+ * themselves; returns their number.  What is longer than a piece ends with one
+ * that overlaps the piece before it, so that few bytes are looked at alone. */
 static inline size_t copy_plain(char *to, struct slice text, size_t most,
                                 bool is_bare)
 {
     size_t n = 0, len = text.len < most ? text.len : most;
-    uint64_t word;
 
-    for (; len - n >= sizeof(word); n += sizeof(word)) {
-        memcpy(&word, text.data + n, sizeof(word));
-        if (!are_plain(word, is_bare))
-            break;
-        memcpy(to + n, &word, sizeof(word));
-    }
-    if (n > 0 && n < len && len - n < sizeof(word)) {
-        memcpy(&word, text.data + len - sizeof(word), sizeof(word));
-        if (are_plain(word, is_bare)) {
-            memcpy(to + len - sizeof(word), &word, sizeof(word));
+    if (len >= 16) {
+        while (len - n >= 16 && copy_halves(to + n, text.data + n, 8, is_bare))
+            n += 16;
+        if (n == len ||
+            (n + 16 > len &&
+             copy_halves(to + len - 16, text.data + len - 16, 8, is_bare)))
             return len;
-        }
+    } else if (len >= 8) {
+        if (copy_halves(to, text.data, len - 8, is_bare))
+            return len;
+    } else if (len >= 4) {
+        if (copy_quarters(to, text.data, len - 4, is_bare))
+            return len;
     }
     for (; n < len && is_plain(text.data[n], is_bare); n++)
         to[n] = text.data[n];

@@ -39,6 +39,17 @@ static void numbers(void **state)
     text_put(&out, slice_of(" "));
     text_put_digits(&out, 7, 3);
     assert_text("0 18446744073709551615 007");
+    for (unsigned n = 0; n < 1200; n++) {
+        char expected[8];
+
+        snprintf(expected, sizeof(expected), "%u", n);
+        text_put_number(&out, n);
+        assert_text(expected);
+    }
+    out.size = 2;
+    text_put_number(&out, 123);
+    assert_text("12");
+    out.size = sizeof(data);
     text_put_decimal(&out, 1.0005, 3);
     text_put(&out, slice_of(" "));
     text_put_decimal(&out, 0, 2);
@@ -90,22 +101,32 @@ static void quotes_and_control_bytes_are_escaped(void **state)
     assert_text("\\x00\\xFF\\x20\\x5Bb\\x5D");
 }
 
-/* Eight bytes are looked at together. */
+/* Sixteen bytes are looked at together, or eight, or what is left. */
 static void a_byte_is_escaped_wherever_it_stands(void **state)
 {
+    static const char fill[] = "abc-0~!#x^'{}z_9+=<>:;,./?@AZ$%&*(m)";
+
     (void)state;
     for (unsigned c = 0; c < 256; c++) {
         bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+        bool bare = plain && c != ' ' && c != '[' && c != ']';
 
-        for (size_t at = 0; at < 17; at++) {
-            char in[] = "abc 0~!#[]^'{}z_9", expected[32];
+        for (size_t len = 1; len < sizeof(fill); len++) {
+            for (size_t at = 0; at < len; at++) {
+                char in[sizeof(fill)], expected[64], escaped[64];
 
-            in[at] = (char)c;
-            snprintf(expected, sizeof(expected),
-                     plain ? "%.*s%c%s" : "%.*s\\x%02X%s", (int)at, in, c,
-                     in + at + 1);
-            text_put_escaped(&out, (struct slice){ in, 17 }, 64, false);
-            assert_text(expected);
+                memcpy(in, fill, len);
+                in[len] = '\0';
+                in[at] = (char)c;
+                snprintf(escaped, sizeof(escaped), "%.*s\\x%02X%s", (int)at, in,
+                         c, in + at + 1);
+                snprintf(expected, sizeof(expected), "%.*s%c%s", (int)at, in,
+                         plain ? (int)c : '-', in + at + 1);
+                text_put_escaped(&out, (struct slice){ in, len }, 64, false);
+                assert_text(plain ? expected : escaped);
+                text_put_escaped(&out, (struct slice){ in, len }, 64, true);
+                assert_text(bare ? expected : escaped);
+            }
         }
     }
 }
