@@ -4,6 +4,7 @@
  */
 #include "core/params.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Lengths may claim 2 GiB: compare with what is left, never add them up. */
@@ -143,6 +144,15 @@ static inline void ends_of(const char *name, size_t len, uint64_t *head,
     memcpy(tail, name + len - sizeof(*tail), sizeof(*tail));
 }
 
+/* May it be a wanted name?  Of most it is said that they are not.  len is below
+ * 128, and there is a byte before the name. */
+static inline bool may_be_wanted(const struct params_wanted *wanted,
+                                 const char *name, size_t len)
+{
+    return (wanted->ends[len] >> ((uint8_t)name[(ptrdiff_t)len - 1] & 63) &
+            1) != 0;
+}
+
 /* 0, or the index of a wanted name and one. */
 static inline unsigned find_wanted(const struct params_wanted *wanted,
                                    const char *name, size_t len)
@@ -150,9 +160,6 @@ static inline unsigned find_wanted(const struct params_wanted *wanted,
     unsigned i;
     uint64_t head, tail;
 
-    if (len == 0 || len > PARAMS_WANTED_NAME_MAX ||
-        (wanted->ends[len] >> (name[len - 1] & 63) & 1) == 0)
-        return 0;
     ends_of(name, len, &head, &tail);
     for (i = wanted->first[len]; i > 0; i = wanted->next[i - 1])
         if (wanted->tails[i - 1] == tail && wanted->heads[i - 1] == head &&
@@ -164,12 +171,14 @@ static inline unsigned find_wanted(const struct params_wanted *wanted,
 
 int params_want(struct params_wanted *wanted, struct slice name)
 {
-    unsigned i = find_wanted(wanted, name.data, name.len);
+    unsigned i;
 
+    if (name.len == 0 || name.len > PARAMS_WANTED_NAME_MAX)
+        return -1;
+    i = find_wanted(wanted, name.data, name.len);
     if (i > 0)
         return (int)i - 1;
-    if (wanted->count == PARAMS_WANTED_MAX || name.len == 0 ||
-        name.len > PARAMS_WANTED_NAME_MAX)
+    if (wanted->count == PARAMS_WANTED_MAX)
         return -1;
     i = wanted->count++;
     wanted->names[i] = name;
@@ -180,31 +189,39 @@ int params_want(struct params_wanted *wanted, struct slice name)
     return (int)i;
 }
 
+static inline void note(const struct params_wanted *wanted, struct slice name,
+                        size_t value_len, struct slice values[], bool *repeats)
+{
+    unsigned i = find_wanted(wanted, name.data, name.len);
+
+    if (i == 0)
+        return;
+    if (values[i - 1].data == NULL)
+        values[i - 1] = (struct slice){ name.data + name.len, value_len };
+    else
+        *repeats = true;
+}
+
 bool params_scan_wanted(struct slice params, const struct params_wanted *wanted,
-                        void (*found)(void *arg, unsigned index,
-                                      struct slice value),
-                        void *arg)
+                        struct slice values[], bool *repeats)
 {
     struct short_pairs pairs = all_pairs(params);
     struct slice rest, name, value;
     const char *at;
     size_t len, value_len;
-    unsigned i;
     enum params_status status;
 
     for (;;) {
-        while (next_short(&pairs, &at, &len, &value_len)) {
-            i = find_wanted(wanted, at, len);
-            if (i > 0)
-                found(arg, i - 1, (struct slice){ at + len, value_len });
-        }
+        while (next_short(&pairs, &at, &len, &value_len))
+            if (may_be_wanted(wanted, at, len))
+                note(wanted, (struct slice){ at, len }, value_len, values,
+                     repeats);
         rest = (struct slice){ pairs.at, (size_t)(pairs.end - pairs.at) };
         status = params_next(&rest, &name, &value);
         if (status != PARAMS_PAIR)
             return status == PARAMS_END;
-        i = find_wanted(wanted, name.data, name.len);
-        if (i > 0)
-            found(arg, i - 1, value);
+        if (name.len <= PARAMS_WANTED_NAME_MAX)
+            note(wanted, name, value.len, values, repeats);
         pairs.at = rest.data;
     }
 }

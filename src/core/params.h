@@ -44,19 +44,18 @@ struct params_wanted {
     uint64_t heads[PARAMS_WANTED_MAX], tails[PARAMS_WANTED_MAX]; /* 8 bytes */
     uint8_t next[PARAMS_WANTED_MAX];
     uint8_t first[PARAMS_WANTED_NAME_MAX + 1]; /* of a length, from 1 on */
-    uint64_t ends[PARAMS_WANTED_NAME_MAX + 1]; /* last bytes & 63, as bits */
+    uint64_t ends[128]; /* last bytes & 63 of a length, as bits */
 };
 
 /* The index of a name, which is added unless it is there; -1 when there is no
  * room, or its length is none of 1 to PARAMS_WANTED_NAME_MAX. */
 int params_want(struct params_wanted *wanted, struct slice name);
 
-/* Calls found(arg, index, value) for every pair with such a name.  Returns
- * whether every pair is whole. */
+/* Sets values[index], for the first pair
+ * with each such name, and *repeats if there is a second one.  Returns whether
+ * every pair is whole. */
 bool params_scan_wanted(struct slice params, const struct params_wanted *wanted,
-                        void (*found)(void *arg, unsigned index,
-                                      struct slice value),
-                        void *arg);
+                        struct slice values[], bool *repeats);
 
 /* Appends a pair: lengths below 128 in one byte, others in four (spec 3.4).
  * A name or value of 2 GiB or more is BUFFER_FULL. */

@@ -130,31 +130,26 @@ static void note_param(void *arg, struct slice name, struct slice value)
         note_length(req, value);
 }
 
-static void note_wanted(void *arg, unsigned index, struct slice value)
-{
-    struct request *req = arg;
-
-    if (req->noted[index].data == NULL)
-        req->noted[index] = value;
-    if (index == req->service->wanted_method)
-        req->is_head = slice_equal(value, slice_of("HEAD"));
-    else if (index == req->service->wanted_length)
-        note_length(req, value);
-}
-
 /* One pass finds out whether the pairs are whole and what is needed of them. */
 static bool read_params(struct request *req)
 {
-    const struct params_wanted *wanted = req->service->wanted;
+    const struct service *service = req->service;
+    const struct params_wanted *wanted = service->wanted;
+    struct slice params = buffer_slice(&req->params);
+    bool repeats = false;
 
-    if (wanted != NULL) {
-        req->is_noted = true;
-        memset(req->noted, 0, wanted->count * sizeof(req->noted[0]));
-        return params_scan_wanted(buffer_slice(&req->params), wanted,
-                                  note_wanted, req);
-    }
-    return params_scan(buffer_slice(&req->params), LEN_OF_INTEREST, note_param,
-                       req);
+    if (wanted == NULL)
+        return params_scan(params, LEN_OF_INTEREST, note_param, req);
+    req->is_noted = true;
+    memset(req->noted, 0, wanted->count * sizeof(req->noted[0]));
+    if (!params_scan_wanted(params, wanted, req->noted, &repeats))
+        return false;
+    if (repeats) /* what is said last counts, as for everybody */
+        return params_scan(params, LEN_OF_INTEREST, note_param, req);
+    req->is_head =
+        slice_equal(req->noted[service->wanted_method], slice_of("HEAD"));
+    note_length(req, req->noted[service->wanted_length]);
+    return true;
 }
 
 bool request_is_for_page(const struct request *req)

@@ -43,15 +43,15 @@ struct request {
     double cpu_user, cpu_system; /* s of its Lua, if the service measures it */
 
     struct buffer params;
-    bool params_too_large;             /* what came was dropped */
-    bool is_ready;                     /* was handed to the service */
-    bool is_noted;                     /* `noted` is filled */
-    bool is_head;                      /* REQUEST_METHOD is HEAD */
-    bool is_aborted;                   /* the client has gone */
-    bool is_ended;                     /* the answer is complete */
-    bool is_too_large;                 /* the body passed a limit: 413 */
-    bool is_surplus;                   /* the service is full: see service.h */
-    bool is_page; /* it is for one of the service's pages */
+    bool params_too_large; /* what came was dropped */
+    bool is_ready;         /* was handed to the service */
+    bool is_noted;         /* `noted` is filled */
+    bool is_head;          /* REQUEST_METHOD is HEAD */
+    bool is_aborted;       /* the client has gone */
+    bool is_ended;         /* the answer is complete */
+    bool is_too_large;     /* the body passed a limit: 413 */
+    bool is_surplus;       /* the service is full: see service.h */
+    bool is_page;          /* it is for one of the service's pages */
 
     struct body body; /* STDIN */
     struct body data; /* DATA, of a filter */

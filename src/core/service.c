@@ -66,6 +66,13 @@ void service_observe(struct service *service, struct service_observer *observer)
         want_all(service, observer->wanted);
 }
 
+int service_want(struct service *service, struct slice name)
+{
+    if (service->wanted == NULL || service->wanted->count == SERVICE_NOTED)
+        return -1;
+    return params_want(service->wanted, name);
+}
+
 void service_free(struct service *service)
 {
     pool_free(&service->streams);

@@ -11,6 +11,7 @@
 #define CORE_SERVICE_H
 
 #include "base/pool.h"
+#include "base/slice.h"
 #include "core/limits.h"
 
 #include <stdbool.h>
@@ -21,7 +22,7 @@ struct params_wanted;
 struct request;
 struct service;
 
-enum { SERVICE_HEAD_MAX = 256, SERVICE_NOTED = 12 };
+enum { SERVICE_HEAD_MAX = 256, SERVICE_NOTED = 16 };
 
 /* What the web server asks for (FastCGI 1.0, 6). */
 enum request_role {
@@ -95,7 +96,7 @@ struct service {
 
     struct service_observer *observers;
     bool keeps_heads, measures_cpu;        /* for one of them */
-    const struct params_wanted *wanted;    /* of one of them, or NULL */
+    struct params_wanted *wanted;          /* of one of them, or NULL */
     unsigned wanted_method, wanted_length; /* ... and our own in it */
 
     unsigned serving;     /* in the hands of the script, ended or not */
@@ -135,6 +136,10 @@ static inline unsigned service_active(const struct service *service)
 /* Adds an observer, which must outlive all requests. */
 void service_observe(struct service *service,
                      struct service_observer *observer);
+
+/* The index in req->noted of another parameter that is looked for in each
+ * request from now on; -1: there is no room, or none are noted. */
+int service_want(struct service *service, struct slice name);
 
 /* Frees the pools; every request must be gone. */
 void service_free(struct service *service);

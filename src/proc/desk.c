@@ -52,42 +52,24 @@ static void on_look(struct ev_loop *ev, struct ev_timer *watcher, int events)
         board_look(desk->status.board, waiting);
 }
 
-/* Does path begin with these bytes? */
-static bool begins(const char *path, struct slice front)
+/* SCRIPT_NAME and PATH_INFO, whichever of them the web server fills. */
+bool desk_are_path(const struct request *req, struct slice path,
+                   struct slice script_name, struct slice path_info)
 {
-    return path != NULL && strncmp(path, front.data, front.len) == 0;
-}
-
-static bool is_path(const char *path, struct slice front, struct slice back)
-{
-    return begins(path, front) && strlen(path) == front.len + back.len &&
-           memcmp(path + front.len, back.data, back.len) == 0;
-}
-
-/* SCRIPT_NAME and PATH_INFO, whichever of them the web server fills.  For most
- * requests the first tells that they mean something else. */
-int desk_find_path(const struct request *req, const char *const *paths,
-                   int count)
-{
-    struct slice front = { "", 0 }, back = { "", 0 };
-    int which = 0;
-
-    request_param(req, slice_of("SCRIPT_NAME"), &front);
-    while (which < count && !begins(paths[which], front))
-        which++;
-    if (which == count)
-        return -1;
-    request_param(req, slice_of("PATH_INFO"), &back);
-    if (front.len + back.len == 0)
-        request_param(req, slice_of("DOCUMENT_URI"), &front);
-    while (which < count && !is_path(paths[which], front, back))
-        which++;
-    return which < count ? which : -1;
+    if (script_name.len + path_info.len == 0)
+        request_param(req, slice_of("DOCUMENT_URI"), &script_name);
+    return script_name.len + path_info.len == path.len && path.len > 0 &&
+           slice_equal(slice_take(&path, script_name.len), script_name) &&
+           slice_equal(path, path_info);
 }
 
 bool desk_is_path(const struct request *req, const char *path)
 {
-    return desk_find_path(req, &path, 1) == 0;
+    struct slice front = { NULL, 0 }, back = { NULL, 0 };
+
+    request_param(req, slice_of("SCRIPT_NAME"), &front);
+    request_param(req, slice_of("PATH_INFO"), &back);
+    return desk_are_path(req, slice_of(path), front, back);
 }
 
 void desk_open(struct desk *desk, struct ev_loop *ev, struct board *board,

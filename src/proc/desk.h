@@ -39,9 +39,10 @@ void desk_keep_history(struct desk *desk, bool does);
  * rules for the path hold. */
 bool desk_is_path(const struct request *req, const char *path);
 
-/* Which of so many paths, some of which may be NULL, that is; -1: none. */
-int desk_find_path(const struct request *req, const char *const *paths,
-                   int count);
+/* The same where SCRIPT_NAME and PATH_INFO are known; without data: there is
+ * none. */
+bool desk_are_path(const struct request *req, struct slice path,
+                   struct slice script_name, struct slice path_info);
 
 /* Requests that still wait get no answer. */
 void desk_close(struct desk *desk);

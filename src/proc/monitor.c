@@ -25,18 +25,50 @@ static struct slice param_or(const struct request *req, const char *name,
 
 enum { PAGE_STATUS, PAGE_PING, PAGES }; /* as in paths */
 
+/* Is it the front of one of them? */
+static bool is_front(const struct monitor *monitor, struct slice text)
+{
+    for (int i = 0; i < PAGES; i++) {
+        struct slice path = monitor->paths[i];
+
+        if (path.data != NULL && slice_equal(slice_take(&path, text.len), text))
+            return true;
+    }
+    return false;
+}
+
+/* Which page a request is for; -1: none.  Mostly its length tells that. */
+static int find_page(const struct monitor *monitor, const struct request *req)
+{
+    struct slice front = { NULL, 0 }, back = { NULL, 0 };
+
+    if (req->is_noted && monitor->path_info != -1) {
+        front = req->noted[monitor->script_name];
+        back = req->noted[monitor->path_info];
+    } else {
+        request_param(req, slice_of("SCRIPT_NAME"), &front);
+        if (!is_front(monitor, front))
+            return -1;
+        request_param(req, slice_of("PATH_INFO"), &back);
+    }
+    for (int i = 0; i < PAGES; i++)
+        if (desk_are_path(req, monitor->paths[i], front, back))
+            return i;
+    return -1;
+}
+
 static bool wants(const struct service_pages *pages, const struct request *req)
 {
     const struct monitor *monitor = (const struct monitor *)(const void *)pages;
 
-    return desk_find_path(req, monitor->paths, PAGES) != -1;
+    return find_page(monitor, req) != -1;
 }
 
 static void answer(struct service_pages *pages, struct request *req)
 {
     struct monitor *monitor = (struct monitor *)(void *)pages;
 
-    if (desk_find_path(req, monitor->paths, PAGES) == PAGE_STATUS)
+    if (find_page(monitor, req) == PAGE_STATUS)
         status_answer(&monitor->desk.status, req);
     else
         status_pong(req);
@@ -218,15 +250,25 @@ void monitor_forked(struct monitor *monitor, int link)
     desk_keep_history(&monitor->desk, false);
 }
 
+static struct slice path_of(const char *option)
+{
+    return option != NULL ? slice_of(option) : (struct slice){ NULL, 0 };
+}
+
 void monitor_apply(struct monitor *monitor, const struct options *options)
 {
     bool is_shown = options->status != NULL || options->status_listen.count > 0;
 
-    monitor->paths[PAGE_STATUS] = options->status;
-    monitor->paths[PAGE_PING] = options->ping;
-    monitor->service->pages = options->status != NULL || options->ping != NULL
-                                  ? &monitor->pages
-                                  : NULL;
+    monitor->paths[PAGE_STATUS] = path_of(options->status);
+    monitor->paths[PAGE_PING] = path_of(options->ping);
+    monitor->service->pages = NULL;
+    if (options->status != NULL || options->ping != NULL) {
+        monitor->service->pages = &monitor->pages;
+        monitor->script_name =
+            service_want(monitor->service, slice_of("SCRIPT_NAME"));
+        monitor->path_info =
+            service_want(monitor->service, slice_of("PATH_INFO"));
+    }
     if (is_shown && !monitor->counts_requests) {
         monitor->counts_requests = true;
         counts_attach(&monitor->counts, monitor->service);

@@ -27,7 +27,9 @@ struct monitor {
     struct board_slot *slot;
     int link; /* to the supervisor, or to what was this; -1: there is none */
     struct elders *elders; /* or NULL */
-    const char *paths[2];  /* of status and ping, or NULL */
+    struct slice paths[2]; /* of status and ping, or empty */
+    /* Where in a request's noted values these are; -1: nowhere. */
+    int script_name, path_info;
     bool counts_requests;
     /* Calls fn for the scripts that may have requests. */
     void (*each_script)(void *arg,

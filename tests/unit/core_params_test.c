@@ -256,14 +256,6 @@ static void a_scan_tells_of_every_truncation(void **state)
     }
 }
 
-static void note_index(void *arg, unsigned index, struct slice value)
-{
-    struct scan *scan = arg;
-
-    scan->text[strlen(scan->text)] = (char)('0' + index);
-    strncat(scan->text, value.data, value.len);
-}
-
 static void a_scan_may_be_for_several_names(void **state)
 {
     static const char pairs[] = "\1\1aA\2\1bbB\3\1cccC\0\1D"
@@ -271,8 +263,10 @@ static void a_scan_may_be_for_several_names(void **state)
                                 "\x14\1HTTP_A_LONG_NAME_ONEG"
                                 "\x14\1HTTP_A_LONG_NAMX_ONEH\1\1aI";
     struct slice params = { pairs, sizeof(pairs) - 1 };
+    static const char *const expected[] = { "A", "C", NULL, "F", NULL, "H" };
     struct params_wanted wanted = { 0 };
-    struct scan scan = { 0 };
+    struct slice values[6] = { { 0 } };
+    bool repeats = false;
 
     (void)state;
     assert_int_equal(params_want(&wanted, slice_of("a")), 0);
@@ -282,10 +276,37 @@ static void a_scan_may_be_for_several_names(void **state)
     assert_int_equal(params_want(&wanted, slice_of("REMOTE_PORT")), 4);
     assert_int_equal(params_want(&wanted, slice_of("HTTP_A_LONG_NAMX_ONE")), 5);
     assert_int_equal(params_want(&wanted, slice_of("ccc")), 1);
-    assert_true(params_scan_wanted(params, &wanted, note_index, &scan));
-    assert_string_equal(scan.text, "0A1C3F5H0I");
-    assert_false(params_scan_wanted((struct slice){ pairs, 5 }, &wanted,
-                                    note_index, &scan));
+    assert_true(params_scan_wanted((struct slice){ pairs, sizeof(pairs) - 5 },
+                                   &wanted, values, &repeats));
+    assert_false(repeats);
+    memset(values, 0, sizeof(values));
+    assert_true(params_scan_wanted(params, &wanted, values, &repeats));
+    assert_true(repeats); /* the first one is taken */
+    for (size_t i = 0; i < 6; i++) {
+        if (expected[i] == NULL)
+            assert_null(values[i].data);
+        else
+            assert_true(slice_equal(values[i], slice_of(expected[i])));
+    }
+    assert_false(params_scan_wanted((struct slice){ pairs, 5 }, &wanted, values,
+                                    &repeats));
+}
+
+static void a_long_value_may_be_wanted(void **state)
+{
+    static const char pairs[] = "\1\200\0\0\2aXY\200\0\0\0\1Z\1\1bB";
+    struct params_wanted wanted = { 0 };
+    struct slice values[2] = { { 0 } };
+    bool repeats = false;
+
+    (void)state;
+    params_want(&wanted, slice_of("b"));
+    params_want(&wanted, slice_of("a"));
+    assert_true(params_scan_wanted((struct slice){ pairs, sizeof(pairs) - 1 },
+                                   &wanted, values, &repeats));
+    assert_true(slice_equal(values[0], slice_of("B")));
+    assert_true(slice_equal(values[1], slice_of("XY")));
+    assert_false(repeats);
 }
 
 static void so_many_names_can_be_wanted(void **state)
@@ -382,6 +403,7 @@ int main(void)
         cmocka_unit_test(a_scan_finds_every_name_of_a_length),
         cmocka_unit_test(a_scan_tells_of_every_truncation),
         cmocka_unit_test(a_scan_may_be_for_several_names),
+        cmocka_unit_test(a_long_value_may_be_wanted),
         cmocka_unit_test(so_many_names_can_be_wanted),
         cmocka_unit_test(what_is_appended_reads_the_same),
         cmocka_unit_test(lengths_take_one_byte_below_128_and_four_above),

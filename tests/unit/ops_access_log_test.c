@@ -111,6 +111,34 @@ static void lines_wait_for_others_for_a_moment(void **state)
     assert_true(strlen(written()) > 100); /* enough for a write */
 }
 
+/* As without a log. */
+static void of_what_is_said_twice_the_last_counts(void **state)
+{
+    struct fake_exchange peer;
+
+    (void)state;
+    log_of = access_log_open(path, "%m %s", "app.lua");
+    assert_non_null(log_of);
+    access_log_attach(log_of, &fake.service, 1);
+    assert_int_equal(service_want(&fake.service, slice_of("REQUEST_METHOD")),
+                     0);
+    assert_int_equal(service_want(&fake.service, slice_of("X")), 2);
+    fake_exchange_init(&peer, &fake.service, REQUEST_RESPONDER);
+    params_append(&peer.req->params, slice_of("CONTENT_LENGTH"), slice_of("7"));
+    params_append(&peer.req->params, slice_of("CONTENT_LENGTH"), slice_of("9"));
+    params_append(&peer.req->params, slice_of("X"), slice_of("x"));
+    request_ready(peer.req);
+    assert_int_equal(peer.req->body.expected, 9);
+    assert_null(peer.req->noted[0].data);
+    assert_true(slice_equal(peer.req->noted[2], slice_of("x")));
+    response_fail(peer.req, 500);
+    fake_exchange_free(&peer);
+    while (fake.n_ready > 0)
+        fake_release(&fake, 0);
+    access_log_flush(log_of, 100);
+    assert_string_equal(written(), "- 500\n");
+}
+
 /* What a line needs is found while the request is made ready. */
 static void values_are_noted_once(void **state)
 {
@@ -143,14 +171,15 @@ static void more_names_than_are_noted_are_looked_up(void **state)
     (void)state;
     log_of = access_log_open(path,
                              "%{a}e%{b}e%{c}e%{d}e%{f}e%{g}e%{h}e%{i}e%{j}e"
-                             "%{k}e%{l}e%{m}e%{n}e %s",
+                             "%{k}e%{l}e%{m}e%{n}e%{o}e%{p}e%{q}e %s",
                              "app.lua");
     assert_non_null(log_of);
     access_log_attach(log_of, &fake.service, 1);
     assert_null(fake.service.wanted);
+    assert_int_equal(service_want(&fake.service, slice_of("a")), -1);
     serve(500);
     access_log_flush(log_of, 100);
-    assert_string_equal(written(), "------------- 500\n");
+    assert_string_equal(written(), "---------------- 500\n");
 }
 
 static void it_says_what_it_needs(void **state)
@@ -229,6 +258,7 @@ int main(void)
         TEST(it_says_what_it_needs),
         TEST(lines_wait_for_others_for_a_moment),
         TEST(values_are_noted_once),
+        TEST(of_what_is_said_twice_the_last_counts),
         TEST(more_names_than_are_noted_are_looked_up),
         TEST(reopening_goes_on),
         TEST(what_cannot_be_opened_is_an_error),
