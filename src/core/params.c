@@ -49,33 +49,46 @@ enum params_status params_next(struct slice *in, struct slice *name,
  * the compiler keeps in registers: every request is looked through at least
  * once. */
 struct short_pairs {
-    const char *at, *end;
+    const char *data;
+    size_t at, len;
 };
 
 static inline struct short_pairs all_pairs(struct slice params)
 {
-    const char *at = params.len > 0 ? params.data : "";
-
-    return (struct short_pairs){ at, at + params.len };
+    return (struct short_pairs){ params.data, 0, params.len };
 }
 
 static inline bool next_short(struct short_pairs *pairs, const char **name,
                               size_t *name_len, size_t *value_len)
 {
-    const char *at = pairs->at;
-    size_t n, v;
+    size_t at = pairs->at, n, v, end;
 
-    if (pairs->end - at < 2)
+    if (at + 2 > pairs->len)
         return false;
-    n = (uint8_t)at[0];
-    v = (uint8_t)at[1];
-    if (((n | v) & 0x80) != 0 || n + v > (size_t)(pairs->end - at) - 2)
+    n = (uint8_t)pairs->data[at];
+    v = (uint8_t)pairs->data[at + 1];
+    end = at + 2 + n + v;
+    if (((n | v) & 0x80) != 0 || end > pairs->len)
         return false;
-    *name = at + 2;
+    *name = pairs->data + at + 2;
     *name_len = n;
     *value_len = v;
-    pairs->at = at + 2 + n + v;
+    pairs->at = end;
     return true;
+}
+
+/* What comes where that ends. */
+static inline struct slice rest_of(const struct short_pairs *pairs)
+{
+    return pairs->len == 0 ? (struct slice){ "", 0 }
+                           : (struct slice){ pairs->data + pairs->at,
+                                             pairs->len - pairs->at };
+}
+
+/* It goes on behind a pair that was taken off the front of the rest. */
+static inline void go_on_with(struct short_pairs *pairs, struct slice rest)
+{
+    pairs->at = pairs->len - rest.len;
 }
 
 bool params_find(struct slice params, struct slice name, struct slice *value)
@@ -92,14 +105,14 @@ bool params_find(struct slice params, struct slice name, struct slice *value)
                 return true;
             }
         }
-        rest = (struct slice){ pairs.at, (size_t)(pairs.end - pairs.at) };
+        rest = rest_of(&pairs);
         if (params_next(&rest, &key, &found) != PARAMS_PAIR)
             return false;
         if (slice_equal(key, name)) {
             *value = found;
             return true;
         }
-        pairs.at = rest.data;
+        go_on_with(&pairs, rest);
     }
 }
 
@@ -120,13 +133,13 @@ bool params_scan(struct slice params, size_t len,
                 found(arg, (struct slice){ at, len },
                       (struct slice){ at + len, value_len });
         }
-        rest = (struct slice){ pairs.at, (size_t)(pairs.end - pairs.at) };
+        rest = rest_of(&pairs);
         status = params_next(&rest, &name, &value);
         if (status != PARAMS_PAIR)
             return status == PARAMS_END;
         if (name.len == len)
             found(arg, name, value);
-        pairs.at = rest.data;
+        go_on_with(&pairs, rest);
     }
 }
 
@@ -144,25 +157,22 @@ static inline void ends_of(const char *name, size_t len, uint64_t *head,
     memcpy(tail, name + len - sizeof(*tail), sizeof(*tail));
 }
 
-/* May it be a wanted name?  Of most it is said that they are not.  len is below
- * 128, and there is a byte before the name. */
-static inline bool may_be_wanted(const struct params_wanted *wanted,
-                                 const char *name, size_t len)
+/* Where the search for a name begins; there is a byte before it. */
+static inline size_t place_of(const char *name, size_t len)
 {
-    return (wanted->ends[len] >> ((uint8_t)name[(ptrdiff_t)len - 1] & 63) &
-            1) != 0;
+    return (len << 4) + (uint8_t)name[(ptrdiff_t)len - 1];
 }
 
-/* 0, or the index of a wanted name and one. */
+/* 0, or the index of a wanted name and one; i is the first to look at. */
 static inline unsigned find_wanted(const struct params_wanted *wanted,
-                                   const char *name, size_t len)
+                                   unsigned i, const char *name, size_t len)
 {
-    unsigned i;
     uint64_t head, tail;
 
     ends_of(name, len, &head, &tail);
-    for (i = wanted->first[len]; i > 0; i = wanted->next[i - 1])
+    for (; i > 0; i = wanted->next[i - 1])
         if (wanted->tails[i - 1] == tail && wanted->heads[i - 1] == head &&
+            wanted->names[i - 1].len == len &&
             (len <= 2 * sizeof(tail) ||
              memcmp(wanted->names[i - 1].data, name, len) == 0))
             break;
@@ -171,11 +181,13 @@ static inline unsigned find_wanted(const struct params_wanted *wanted,
 
 int params_want(struct params_wanted *wanted, struct slice name)
 {
+    uint8_t *first;
     unsigned i;
 
     if (name.len == 0 || name.len > PARAMS_WANTED_NAME_MAX)
         return -1;
-    i = find_wanted(wanted, name.data, name.len);
+    first = &wanted->first[place_of(name.data, name.len)];
+    i = find_wanted(wanted, *first, name.data, name.len);
     if (i > 0)
         return (int)i - 1;
     if (wanted->count == PARAMS_WANTED_MAX)
@@ -183,17 +195,36 @@ int params_want(struct params_wanted *wanted, struct slice name)
     i = wanted->count++;
     wanted->names[i] = name;
     ends_of(name.data, name.len, &wanted->heads[i], &wanted->tails[i]);
-    wanted->next[i] = wanted->first[name.len];
-    wanted->first[name.len] = (uint8_t)(i + 1);
-    wanted->ends[name.len] |= (uint64_t)1 << (name.data[name.len - 1] & 63);
+    wanted->next[i] = *first;
+    *first = (uint8_t)(i + 1);
     return (int)i;
 }
 
-static inline void note(const struct params_wanted *wanted, struct slice name,
-                        size_t value_len, struct slice values[], bool *repeats)
+/* Apart, for most names need no call: what calls keeps less in registers. */
+static __attribute__((noinline)) unsigned
+find_other(const struct params_wanted *wanted, unsigned first, const char *name,
+           size_t len)
 {
-    unsigned i = find_wanted(wanted, name.data, name.len);
+    return find_wanted(wanted, first, name, len);
+}
 
+static inline void note(const struct params_wanted *wanted, unsigned first,
+                        struct slice name, size_t value_len,
+                        struct slice values[], bool *repeats)
+{
+    unsigned i = first;
+    uint64_t head, tail;
+
+    if (name.len >= sizeof(head) && name.len <= 2 * sizeof(head)) {
+        memcpy(&head, name.data, sizeof(head));
+        memcpy(&tail, name.data + name.len - sizeof(tail), sizeof(tail));
+        while (i > 0 &&
+               (wanted->tails[i - 1] != tail || wanted->heads[i - 1] != head ||
+                wanted->names[i - 1].len != name.len))
+            i = wanted->next[i - 1];
+    } else {
+        i = find_other(wanted, first, name.data, name.len);
+    }
     if (i == 0)
         return;
     if (values[i - 1].data == NULL)
@@ -209,20 +240,26 @@ bool params_scan_wanted(struct slice params, const struct params_wanted *wanted,
     struct slice rest, name, value;
     const char *at;
     size_t len, value_len;
+    unsigned first;
     enum params_status status;
 
     for (;;) {
-        while (next_short(&pairs, &at, &len, &value_len))
-            if (may_be_wanted(wanted, at, len))
-                note(wanted, (struct slice){ at, len }, value_len, values,
-                     repeats);
-        rest = (struct slice){ pairs.at, (size_t)(pairs.end - pairs.at) };
+        while (next_short(&pairs, &at, &len, &value_len)) {
+            first = wanted->first[place_of(at, len)];
+            if (first > 0)
+                note(wanted, first, (struct slice){ at, len }, value_len,
+                     values, repeats);
+        }
+        rest = rest_of(&pairs);
         status = params_next(&rest, &name, &value);
         if (status != PARAMS_PAIR)
             return status == PARAMS_END;
-        if (name.len <= PARAMS_WANTED_NAME_MAX)
-            note(wanted, name, value.len, values, repeats);
-        pairs.at = rest.data;
+        first = name.len > PARAMS_WANTED_NAME_MAX
+                    ? 0
+                    : wanted->first[place_of(name.data, name.len)];
+        if (first > 0)
+            note(wanted, first, name, value.len, values, repeats);
+        go_on_with(&pairs, rest);
     }
 }
 

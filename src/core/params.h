@@ -37,14 +37,16 @@ bool params_scan(struct slice params, size_t len,
 enum { PARAMS_WANTED_MAX = 64, PARAMS_WANTED_NAME_MAX = 63 };
 
 /* Names that are looked for in the parameters of every request.  A name is
- * found by its length and its last bytes, where names differ most. */
+ * found by its length and its last byte, which for most tell that it is none
+ * of them. */
 struct params_wanted {
     unsigned count;
     struct slice names[PARAMS_WANTED_MAX]; /* whoever asked for them has them */
     uint64_t heads[PARAMS_WANTED_MAX], tails[PARAMS_WANTED_MAX]; /* 8 bytes */
     uint8_t next[PARAMS_WANTED_MAX];
-    uint8_t first[PARAMS_WANTED_NAME_MAX + 1]; /* of a length, from 1 on */
-    uint64_t ends[128]; /* last bytes & 63 of a length, as bits */
+    /* By 16 times the length of a name, below 128, plus its last byte; 0: none;
+     * else an index and one. */
+    uint8_t first[127 * 16 + 255 + 1];
 };
 
 /* The index of a name, which is added unless it is there; -1 when there is no

@@ -385,6 +385,8 @@ static enum access_format_status settle(struct parser *parser)
 
         if (!want_for(format, item->kind))
             return bad(parser, "has too many names", (struct slice){ 0 });
+        if (item->kind == ITEM_URI)
+            item->wanted = format->uri;
         if (item->kind == ITEM_TEXT && i + 1 < format->count &&
             item[1].kind != ITEM_TEXT) {
             item[1].text = item->text;

@@ -13,9 +13,9 @@ enum { ACCESS_TIME_MAX = 512 }; /* all of it escaped */
 enum { ACCESS_LEAD_MAX = 16 };
 
 enum item_kind {
-    ITEM_TEXT, /* none but the text before it */
     ITEM_PARAM,
     ITEM_URI,  /* path and query, as the client sent them */
+    ITEM_TEXT, /* none but the text before it */
     ITEM_PATH, /* without the query */
     ITEM_QUERY_MARK,
     ITEM_QUERY,
@@ -49,7 +49,7 @@ struct item {
     bool is_quoted;
     struct slice text;          /* before it */
     char lead[ACCESS_LEAD_MAX]; /* the front of the text, padded */
-    size_t wanted;              /* of ITEM_PARAM: whose value */
+    size_t wanted;              /* of ITEM_PARAM and _URI: whose value */
     struct slice arg;           /* a header's name, a time's format */
     double scale;               /* of a duration or a size */
     bool user, system;

@@ -5,6 +5,7 @@
  */
 #include "ops/access_items.h"
 
+#include "ops/plain.h"
 #include "ops/text_out.h"
 
 #include <stdio.h>
@@ -15,6 +16,7 @@
 /* Where nothing was sent before the client had gone, as nginx has it. */
 enum { CLIENT_CLOSED = 499 };
 enum { URI_MAX = 8192 };
+enum { SHORT_MAX = 1024 };
 enum { TIME_PART = 32 }; /* bytes that most times have room in */
 
 /* The first value of each wanted parameter.  Most requests have noted them when
@@ -350,6 +352,29 @@ static void put_json(struct text_out *out, struct access_format *format,
     text_put(out, slice_of("\"}"));
 }
 
+/* Most items are parameters, and their values short and plain: true if this one
+ * was and has been written, with the text before it. */
+static inline bool put_short(struct text_out *out, const struct item *item,
+                             const struct slice *values)
+{
+    char *to = out->data + out->len;
+    struct slice value;
+
+    if (item->kind > ITEM_URI || item->text.len > ACCESS_LEAD_MAX ||
+        out->size - out->len < ACCESS_LEAD_MAX + SHORT_MAX)
+        return false;
+    value = values[item->wanted];
+    if (value.len == 0 || value.len > SHORT_MAX)
+        return false;
+    memcpy(to, item->lead, ACCESS_LEAD_MAX);
+    to += item->text.len;
+    if (item->is_quoted ? !plain_copy(to, value, false)
+                        : !plain_copy(to, value, true))
+        return false;
+    out->len += item->text.len + value.len;
+    return true;
+}
+
 size_t access_format_write(struct access_format *format,
                            const struct access_entry *entry,
                            char out[ACCESS_LINE_MAX])
@@ -362,7 +387,8 @@ size_t access_format_write(struct access_format *format,
         put_json(&line, format, entry, values);
     else
         for (size_t i = 0; i < format->count; i++)
-            put_item(&line, format, &format->items[i], entry, values);
+            if (!put_short(&line, &format->items[i], values))
+                put_item(&line, format, &format->items[i], entry, values);
     out[line.len] = '\n';
     return line.len + 1;
 }

@@ -4,9 +4,7 @@
  */
 #include "ops/text_out.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+#include "ops/plain.h"
 
 static const char hex[] = "0123456789ABCDEF";
 
@@ -60,105 +58,20 @@ void text_put_decimal(struct text_out *out, double number, unsigned places)
     text_put_digits(out, scaled % scale, places);
 }
 
-static inline bool is_plain(char c, bool is_bare)
-{
-    return c >= ' ' && c < 0x7f && c != '"' && c != '\\' &&
-           !(is_bare && (c == ' ' || c == '[' || c == ']'));
-}
-
-/* The same for eight bytes at once: each term has the top bit of the bytes that
- * are 0x80 and above, 0x7f, below the blank, or one of those to be escaped (and
- * maybe of one behind such a byte, which does not matter). */
-static inline bool are_plain(uint64_t word, bool is_bare)
-{
-    static const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t bad = word | (word + ones) | (word - ones * ' ') |
-                   ((word ^ ones * '"') - ones) | ((word ^ ones * '\\') - ones);
-
-    if (is_bare)
-        bad |= ((word ^ ones * ' ') - ones) | ((word ^ ones * '[') - ones) |
-               ((word ^ ones * ']') - ones);
-    return (bad & ones * 0x80) == 0;
-}
-
-/* The same for sixteen. */
-#ifdef __SSE2__
-static inline bool are_both_plain(uint64_t first, uint64_t second, bool is_bare)
-{
-    __m128i both = _mm_set_epi64x((long long)second, (long long)first), bad;
-
-    /* Signed: 0x80 and above are below the blank. */
-    bad = _mm_cmplt_epi8(both, _mm_set1_epi8(is_bare ? ' ' + 1 : ' '));
-    bad = _mm_or_si128(bad, _mm_cmpeq_epi8(both, _mm_set1_epi8('"')));
-    bad = _mm_or_si128(bad, _mm_cmpeq_epi8(both, _mm_set1_epi8('\\')));
-    bad = _mm_or_si128(bad, _mm_cmpeq_epi8(both, _mm_set1_epi8(0x7f)));
-    if (is_bare) {
-        bad = _mm_or_si128(bad, _mm_cmpeq_epi8(both, _mm_set1_epi8('[')));
-        bad = _mm_or_si128(bad, _mm_cmpeq_epi8(both, _mm_set1_epi8(']')));
-    }
-    return _mm_movemask_epi8(bad) == 0;
-}
-#else
-static inline bool are_both_plain(uint64_t first, uint64_t second, bool is_bare)
-{
-    return are_plain(first, is_bare) && are_plain(second, is_bare);
-}
-#endif
-
-/* Copies 16 bytes, the second half of which may overlap the first; false: not
- * all of them stand for themselves, and nothing was copied. */
-static inline bool copy_halves(char *to, const char *from, size_t second,
-                               bool is_bare)
-{
-    uint64_t a, b;
-
-    memcpy(&a, from, sizeof(a));
-    memcpy(&b, from + second, sizeof(b));
-    if (!are_both_plain(a, b, is_bare))
-        return false;
-    memcpy(to, &a, sizeof(a));
-    memcpy(to + second, &b, sizeof(b));
-    return true;
-}
-
-/* The same for two times four. */
-static inline bool copy_quarters(char *to, const char *from, size_t second,
-                                 bool is_bare)
-{
-    uint32_t a, b;
-
-    memcpy(&a, from, sizeof(a));
-    memcpy(&b, from + second, sizeof(b));
-    if (!are_plain((uint64_t)b << 32 | a, is_bare))
-        return false;
-    memcpy(to, &a, sizeof(a));
-    memcpy(to + second, &b, sizeof(b));
-    return true;
-}
-
 /* Copies the bytes at the front of text, at most so many, that stand for
- * themselves; returns their number.  What is longer than a piece ends with one
- * that overlaps the piece before it, so that few bytes are looked at alone. */
+ * themselves; returns their number.  Few bytes are looked at alone. */
 static inline size_t copy_plain(char *to, struct slice text, size_t most,
                                 bool is_bare)
 {
     size_t n = 0, len = text.len < most ? text.len : most;
 
-    if (len >= 16) {
-        while (len - n >= 16 && copy_halves(to + n, text.data + n, 8, is_bare))
-            n += 16;
-        if (n == len ||
-            (n + 16 > len &&
-             copy_halves(to + len - 16, text.data + len - 16, 8, is_bare)))
-            return len;
-    } else if (len >= 8) {
-        if (copy_halves(to, text.data, len - 8, is_bare))
-            return len;
-    } else if (len >= 4) {
-        if (copy_quarters(to, text.data, len - 4, is_bare))
-            return len;
-    }
-    for (; n < len && is_plain(text.data[n], is_bare); n++)
+    for (; len - n >= 16; n += 16)
+        if (!plain_copy_16(to + n, text.data + n, is_bare))
+            break;
+    if (n < len && len - n < 16 &&
+        plain_copy(to + n, (struct slice){ text.data + n, len - n }, is_bare))
+        return len;
+    for (; n < len && plain_is(text.data[n], is_bare); n++)
         to[n] = text.data[n];
     return n;
 }
