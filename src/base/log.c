@@ -158,6 +158,21 @@ void log_set_worker(unsigned id)
     log_state.worker = id;
 }
 
+/* Terminals also obey the controls from U+0080 to U+009F, as UTF-8 or as single
+ * bytes. */
+static bool is_plain(struct slice in, size_t i)
+{
+    unsigned char c = (unsigned char)in.data[i];
+    unsigned char before = i > 0 ? (unsigned char)in.data[i - 1] : 0;
+
+    if (c < 0x80)
+        return (c >= 0x20 && c != 0x7f) || c == '\t';
+    if (c == 0xc2)
+        return i + 1 == in.len ||
+               ((unsigned char)in.data[i + 1] & 0xe0) != 0x80;
+    return (c & 0xe0) != 0x80 || (before >= 0x80 && before != 0xc2);
+}
+
 size_t log_escape(struct slice in, char *out, size_t size)
 {
     static const char hex[] = "0123456789abcdef";
@@ -166,7 +181,7 @@ size_t log_escape(struct slice in, char *out, size_t size)
     for (size_t i = 0; i < in.len; i++) {
         unsigned char c = (unsigned char)in.data[i];
 
-        if ((c >= 0x20 && c != 0x7f) || c == '\t') {
+        if (is_plain(in, i)) {
             if (size - n < 1)
                 break;
             out[n++] = (char)c;

@@ -151,6 +151,29 @@ static void control_bytes_cannot_forge_a_line(void **state)
     assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
 }
 
+static void controls_of_one_and_two_bytes_are_escaped(void **state)
+{
+    static const struct {
+        const char *in, *out;
+    } cases[] = {
+        { "a\x9b\x33\x31m", "a\\x9b31m" },
+        { "a\xc2\x9b\x33", "a\\xc2\\x9b3" },
+        { "\xc2\xa9", "\xc2\xa9" },
+        { "\xe2\x82\xac \xc4\x9b", "\xe2\x82\xac \xc4\x9b" },
+        { "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80" },
+        { "\xc2", "\xc2" },
+    };
+    char out[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t n = log_escape(slice_of(cases[i].in), out, sizeof(out) - 1);
+
+        out[n] = '\0';
+        assert_string_equal(out, cases[i].out);
+    }
+}
+
 static void an_escaped_text_is_cut_between_two_bytes(void **state)
 {
     char out[16];
@@ -522,6 +545,7 @@ int main(void)
         TEST(a_file_is_appended_to_and_not_for_all_to_read),
         TEST(levels_above_the_chosen_one_are_left_out),
         TEST(control_bytes_cannot_forge_a_line),
+        TEST(controls_of_one_and_two_bytes_are_escaped),
         TEST(an_escaped_text_is_cut_between_two_bytes),
         TEST(details_stand_indented_below_the_line),
         TEST(a_long_entry_is_cut_and_still_ends),
