@@ -247,6 +247,7 @@ void crew_template_gone(struct crew *crew, int status)
                   "the template of generation %u %s: generation %u goes on",
                   crew->number, why, supervisor->current->number);
         notify_ready(supervisor->setup->notify, "the reload failed");
+        supervisor->setup->board->failed_reloads++;
         crew_abandon(crew);
         return;
     }

@@ -117,6 +117,10 @@ void crew_worker_drain(struct crew_worker *worker, const char *reason);
 /* It has ended; status is waitpid's, or CREW_STATUS_UNKNOWN.  Frees it. */
 void crew_worker_gone(struct crew_worker *worker, int status);
 
+/* The state of a process, a letter as in proc(5), and its parent.  Returns
+ * false when there is none.  In crew_look.c. */
+bool crew_process_look(pid_t pid, char *state, pid_t *parent);
+
 /* Kills a worker that does not do what it should; why is a part of a line. */
 void crew_worker_kill(struct crew_worker *worker, const char *why);
 

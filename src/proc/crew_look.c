@@ -21,10 +21,10 @@
 
 enum { STUCK_LIMITS = 3 }; /* block limits after which somebody is stuck */
 
-/* Is the process stopped, rather than busy? */
-static bool is_stopped(pid_t pid)
+bool crew_process_look(pid_t pid, char *state, pid_t *parent)
 {
     char path[32], line[512], *end;
+    int ppid;
     size_t n = 0;
     FILE *file;
 
@@ -35,9 +35,21 @@ static bool is_stopped(pid_t pid)
     n = fread(line, 1, sizeof(line) - 1, file);
     fclose(file);
     line[n] = '\0';
-    end = strrchr(line, ')'); /* pid (name) state */
-    return end != NULL &&
-           (strncmp(end, ") T", 3) == 0 || strncmp(end, ") t", 3) == 0);
+    end = strrchr(line, ')'); /* pid (name) state parent */
+    if (end == NULL || sscanf(end, ") %c %d", state, &ppid) != 2)
+        return false;
+    *parent = ppid;
+    return true;
+}
+
+/* Is the process stopped, rather than busy? */
+static bool is_stopped(pid_t pid)
+{
+    pid_t parent;
+    char state;
+
+    return crew_process_look(pid, &state, &parent) &&
+           (state == 'T' || state == 't');
 }
 
 static void kill_stuck(struct crew_worker *worker)

@@ -36,9 +36,22 @@ struct crew_worker *crew_worker_of_slot(struct supervisor *supervisor,
 
 /* --- ending one ----------------------------------------------------------- */
 
+/* The process id came over a link, from code that may serve as another user:
+ * nobody else's process is killed for it. */
+static bool is_ours(const struct crew_worker *worker)
+{
+    pid_t parent;
+    char state;
+
+    return crew_process_look(worker->pid, &state, &parent) &&
+           (parent == getpid() ||
+            (worker->crew->pid > 0 && parent == worker->crew->pid));
+}
+
 void crew_worker_kill(struct crew_worker *worker, const char *why)
 {
-    if (worker->pid <= 0 || worker->is_killed || worker->link_has_ended)
+    if (worker->pid <= 0 || worker->is_killed || worker->link_has_ended ||
+        !is_ours(worker))
         return;
     worker->is_killed = true;
     log_write(LOG_LEVEL_ERROR, "worker %u (%d) %s: it is killed", worker->id,
