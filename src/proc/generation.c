@@ -95,7 +95,12 @@ int generation_load(struct generation **out, int argc, char **argv,
     if (code != EX_OK)
         return code;
     generation = *out;
-    code = load_start(&generation->own, generation->script, message);
+    if (script_guard_exit(generation->script)) {
+        code = load_start(&generation->own, generation->script, message);
+    } else {
+        snprintf(message, LOAD_MESSAGE_MAX, "not enough memory");
+        code = EX_OSERR;
+    }
     if (code != EX_OK) {
         generation_del(generation);
         *out = NULL;

@@ -18,6 +18,39 @@ enum { AT_TASK = 1, AT_MESSAGES };
 /* What waits later, a finalizer say, is told this. */
 static const char no_task[] = "no task runs";
 
+/* os.exit(...); upvalue 1: the library's own */
+static int l_exit(lua_State *L)
+{
+    if (script_of(L)->guards_exit)
+        return luaL_error(L, "os.exit would end the service: "
+                             "the generation before this one serves");
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, 0);
+    return 0;
+}
+
+static int guard_exit(lua_State *L)
+{
+    if (lua_getglobal(L, "os") != LUA_TTABLE ||
+        lua_getfield(L, -1, "exit") != LUA_TFUNCTION)
+        return 0; /* the script has changed it */
+    lua_pushcclosure(L, l_exit, 1);
+    lua_setfield(L, -2, "exit");
+    return 0;
+}
+
+bool script_guard_exit(struct script *script)
+{
+    bool is_done;
+
+    script->guards_exit = true;
+    lua_pushcfunction(script->L, guard_exit);
+    is_done = lua_pcall(script->L, 0, 0, 0) == LUA_OK;
+    lua_settop(script->L, 0);
+    return is_done;
+}
+
 enum script_status script_start(struct script *script, char *error)
 {
     enum script_status status;

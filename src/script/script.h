@@ -61,6 +61,10 @@ bool script_each_setting(struct script *script,
                                      const char *value),
                          void *arg);
 
+/* Until script_serve os.exit raises an error: another script serves, in this
+ * process.  Returns false when there is no memory. */
+bool script_guard_exit(struct script *script);
+
 /* Runs on_start, where nothing can wait, as the last part of loading: status
  * and error are those of script_load.  After a failure the script is of no
  * use. */

@@ -82,6 +82,7 @@ struct script {
     struct task *running;
     struct hook_run on_worker, on_exit;
     double charged_user, charged_system; /* CPU time up to here, s */
+    bool guards_exit; /* another script serves: os.exit raises */
     bool is_closing; /* finalizers run for the last time: no task begins */
 };
 

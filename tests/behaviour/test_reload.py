@@ -360,6 +360,11 @@ BROKEN = {
     "on_worker waits": (version("two", "function on_worker() "
                                        "fcgi.sleep(3600) end"),
                         "on_worker failed"),
+    "on_start exit": (version("two", "function on_start() os.exit(0) end"),
+                      r"\S*app.lua:\d+: os.exit would end the service"),
+    "on_worker exit": (version("two", "function on_worker() os.exit(true) "
+                                      "end"),
+                       "on_worker failed"),
 }
 
 
@@ -377,6 +382,23 @@ def test_broken_script_changes_nothing_but_the_log(gateway, name):
         assert gw.fds() == fds
         reload(gw, version("two"))      # and it is not stuck
         assert conn.request(1).text == "two 2 "
+
+
+def test_a_script_that_serves_may_exit(gateway):
+    gw = gateway(version("one"))
+    reload(gw, version("two") + """
+local answer = on_request
+function on_request(req)
+  if req:header("X-Exit") then os.exit(7) end
+  return answer(req)
+end
+""")
+    assert answers(gw) == "two 2"
+    with gw.connect() as conn:
+        conn.begin(1)
+        conn.params(1, {"HTTP_X_EXIT": "1"})
+        conn.stdin(1, b"")
+        assert gw.wait() == 7
 
 
 def test_script_that_is_gone(gateway):
