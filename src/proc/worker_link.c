@@ -118,7 +118,9 @@ static uint32_t room_for_more(void *arg)
 {
     const struct worker *worker = arg;
 
-    worker->config->slot->conns = conns_count(worker->conns);
+    /* Others may see it a moment later: it is not worth a fence. */
+    atomic_store_explicit(&worker->config->slot->conns,
+                          conns_count(worker->conns), memory_order_relaxed);
     return share_room(worker->config->board, worker->config->slot);
 }
 

@@ -109,6 +109,49 @@ static void combined_is_that_of_apache_and_nginx(void **state)
                 "HTTP/1.1\" 200 5 \"https://example.com/\" \"curl/8\"");
 }
 
+/* The short ones are written in another way than the long ones. */
+static void values_of_any_length_are_whole(void **state)
+{
+    static char value[1100], expected[2400];
+
+    (void)state;
+    memset(value, 'v', sizeof(value) - 1);
+    for (size_t len = 1; len < sizeof(value); len += len < 40 ? 1 : 53) {
+        buffer_reset(&req->params, 0);
+        params_append(&req->params, slice_of("A"),
+                      (struct slice){ value, len });
+        snprintf(expected, sizeof(expected), "<%.*s> \"%.*s\"", (int)len, value,
+                 (int)len, value);
+        assert_line("<%{A}e> \"%{A}e\"", expected);
+        value[len - 1] = '\n';
+        buffer_reset(&req->params, 0);
+        params_append(&req->params, slice_of("A"),
+                      (struct slice){ value, len });
+        snprintf(expected, sizeof(expected), "a text of 20 bytes: %.*s\\x0A",
+                 (int)len - 1, value);
+        assert_line("a text of 20 bytes: %{A}e", expected);
+        value[len - 1] = 'v';
+    }
+}
+
+static void names_of_other_items_need_room_too(void **state)
+{
+    char text[2048] = "", error[128] = "";
+
+    (void)state;
+    for (int i = 0; i < PARAMS_WANTED_MAX; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%%{N%d}e",
+                 i);
+    access_format_del(format);
+    assert_int_equal(access_format_new(text, &format, error, sizeof(error)),
+                     ACCESS_FORMAT_OK);
+    access_format_del(format);
+    strcat(text, "%r");
+    assert_int_equal(access_format_new(text, &format, error, sizeof(error)),
+                     ACCESS_FORMAT_BAD);
+    assert_string_equal(error, "has too many names");
+}
+
 static void what_is_missing_is_a_dash(void **state)
 {
     (void)state;
@@ -330,6 +373,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(combined_is_that_of_apache_and_nginx),
+        TEST(values_of_any_length_are_whole),
+        TEST(names_of_other_items_need_room_too),
         TEST(what_is_missing_is_a_dash),
         TEST(every_directive_of_php_fpm),
         TEST(directives_of_our_own),
