@@ -83,7 +83,7 @@ struct script {
     struct hook_run on_worker, on_exit;
     double charged_user, charged_system; /* CPU time up to here, s */
     bool guards_exit; /* another script serves: os.exit raises */
-    bool is_closing; /* finalizers run for the last time: no task begins */
+    bool is_closing;  /* finalizers run for the last time: no task begins */
 };
 
 /* The script of any thread of its state. */
