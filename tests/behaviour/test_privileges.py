@@ -8,11 +8,13 @@ import os
 import pathlib
 import pwd
 import re
+import shutil
 import stat
 from signal import SIGUSR1
 
 import pytest
 
+from support import gateway as gateways
 from support.gateway import run, wait_until
 
 IS_ROOT = os.geteuid() == 0
@@ -36,11 +38,13 @@ end
 """
 
 
-def as_user(uid, gid=65534):
-    """Popen arguments for a start as another user."""
+def as_user(uid, folder, gid=65534):
+    """Popen arguments for a start as another user, who may not reach the
+    program where it is: a copy in a folder that every user reaches."""
     if not IS_ROOT:
         return {}
-    return {"user": uid, "group": gid, "extra_groups": []}
+    return {"user": uid, "group": gid, "extra_groups": [],
+            "executable": shutil.copy(gateways.program(), folder)}
 
 
 def ids(gw, when="now"):
@@ -168,7 +172,7 @@ def test_a_port_that_only_root_may_bind_is_bound_before(gateway, app):
 
 
 def test_who_is_not_root_stays_who_he_is(gateway, app, anybodys):
-    me = as_user(3000000)
+    me = as_user(3000000, anybodys)
     uid, gid = (3000000, 65534) if IS_ROOT else (os.geteuid(), os.getegid())
     for value in (f"{uid}:{gid}", f"{uid}:{gid + 1}", "nobody:tty", "root"):
         # bound where nobody may bind: reached only if the user is right
@@ -416,7 +420,7 @@ def test_after_the_drop_nothing_is_asked(gateway, anybodys):
 
 def test_who_is_not_root_loads_anything(app, anybodys):
     app.chmod(0o666)
-    assert check(app, **as_user(NOBODY.pw_uid)).code == 0
+    assert check(app, **as_user(NOBODY.pw_uid, anybodys)).code == 0
 
 
 def test_script_from_a_pipe(program):
