@@ -51,6 +51,13 @@ enum {
     HTTP_HEAD_MAX = 64 * 1024,
     HTTP_FIELDS_MAX = 200,
 
+    /* What a script's socket has received and nobody asked for: beyond HIGH it
+     * is left in the kernel.  BLOCK is what a buffer begins with, as most
+     * answers of databases fit in; READ what one recv asks for, at first. */
+    STREAM_HIGH = 64 * 1024,
+    STREAM_BLOCK = 16 * 1024,
+    STREAM_READ = 4 * 1024,
+
     /* Bytes of one fcgi.random: keys and tokens need few, and the kernel takes
      * some milliseconds for this many, while all other requests wait. */
     RANDOM_MAX = 1024 * 1024
