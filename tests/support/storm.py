@@ -30,6 +30,7 @@ import time
 
 from support import fastcgi
 from support.gateway import wait_until
+from support.processes import children, is_gone, state
 
 SCRIPT = """
 local fcgi = require "fcgi"
@@ -391,18 +392,11 @@ class Storm(threading.Thread):
 
 # --- what can happen to a service ------------------------------------------
 
-def processes():
-    """pid -> (parent, state) of all there are."""
-    found = {}
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2]
-            except OSError:
-                continue
-            found[int(entry.name)] = (int(fields.split()[1]),
-                                      fields.split()[0])
-    return found
+def living_children(pid):
+    try:
+        return [child for child in children(pid) if not is_gone(child)]
+    except FileNotFoundError:  # it has just ended
+        return []
 
 
 def unix_peers():
@@ -468,12 +462,10 @@ class Service:
 
     def tree(self):
         """(templates, workers): the living."""
-        alive = {pid: parent for pid, (parent, state) in processes().items()
-                 if state not in "ZX"}
         known = {int(pid) for pid in re.findall(
             r"worker \d+ \((\d+)\) is ready", self.gw.log())}
-        first = [pid for pid in alive if alive[pid] == self.gw.pid]
-        second = [pid for pid in alive if alive[pid] in first]
+        first = living_children(self.gw.pid)
+        second = [child for pid in first for child in living_children(pid)]
         return ([pid for pid in first if pid not in known],
                 [pid for pid in first + second if pid in known])
 
@@ -533,18 +525,16 @@ class Service:
         def kill():
             for stopped in (self.gw.pid, pid):
                 os.kill(stopped, signal.SIGSTOP)
-                wait_until(lambda: processes()[stopped][1] == "T",
-                           "a stopped process")
+                wait_until(lambda: state(stopped) == "T", "a stopped process")
             # Who has just given a connection away closes it before it sleeps.
             for other in self.tree()[1]:
-                wait_until(lambda: other == pid or
-                           processes()[other][1] == "S",
+                wait_until(lambda: other == pid or state(other) == "S",
                            "a worker that was seen asleep")
             for _ in range(3):  # tables that change are read incompletely
                 storm.doomed.update(self.in_doubt(pid))
             os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: processes().get(pid, (0, "Z"))[1] in "ZX",
-                       "its end")  # or it would be sent connections still
+            # Or it would be sent connections still.
+            wait_until(lambda: is_gone(pid), "its end")
             os.kill(self.gw.pid, signal.SIGCONT)
         self._grows(self.ready_count, kill)
 
