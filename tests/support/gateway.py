@@ -6,8 +6,10 @@ and options, watched for sanitizer reports, ended by its process id.
 
 SPDX-License-Identifier: MIT
 """
+import errno
 import os
 import pathlib
+import random
 import re
 import shutil
 import socket
@@ -59,11 +61,28 @@ def wait_until(condition, what="the condition", timeout=DEADLINE):
         time.sleep(0.005)
 
 
+_claims = []  # sockets whose names say which ports are ours
+
+
 def free_port(host="127.0.0.1"):
+    """A port that nobody uses, and that no other test process is given while
+    this one lives.  The kernel gives it to nobody who asks for any port: these
+    are above."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as sock:
-        sock.bind((host, 0))
-        return sock.getsockname()[1]
+    while True:
+        port = random.SystemRandom().randrange(10240, 32768)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0fcgi-lua tests: port {port}")
+            with socket.socket(family) as sock:
+                sock.bind((host, port))
+        except OSError as error:
+            claim.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            _claims.append(claim)
+            return port
 
 
 def environment(env=None, lean=False):
