@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+from support import backends  # noqa: E402
 from support import gateway as gateways  # noqa: E402
 
 
@@ -65,3 +66,42 @@ def shared_gateway(shared_gateways):
 @pytest.fixture
 def program():
     return gateways.program()
+
+
+@pytest.fixture(scope="session")
+def shared_backends():
+    shared = backends.Shared()
+    yield shared
+    shared.close()
+
+
+@pytest.fixture
+def redis(shared_backends):
+    """A redis server without any keys."""
+    server = shared_backends.get(backends.Redis)
+    server.command("FLUSHALL")
+    return server
+
+
+@pytest.fixture
+def memcached(shared_backends):
+    """A memcached without any items."""
+    server = shared_backends.get(backends.Memcached)
+    server.exchange(b"flush_all\r\n", b"OK\r\n")
+    return server
+
+
+@pytest.fixture
+def postgres(shared_backends):
+    return shared_backends.get(backends.Postgres)
+
+
+@pytest.fixture
+def mariadb(shared_backends):
+    return shared_backends.get(backends.Mariadb)
+
+
+@pytest.fixture
+def mailer(shared_backends):
+    """An SMTP server; its mails are those of all tests."""
+    return shared_backends.get(backends.Mailer)

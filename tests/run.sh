@@ -20,6 +20,8 @@ packages=(
     nginx-light apache2 libapache2-mod-fcgid lighttpd haproxy caddy
     libfcgi-bin spawn-fcgi systemd logrotate curl strace valgrind git
     ca-certificates chromium chromium-driver python3-selenium
+    redis-server memcached postgresql mariadb-server-core python3-aiosmtpd
+    openssl lua-redis lua-sql-postgres
 )
 
 fast=no

@@ -20,27 +20,15 @@ import socket
 import subprocess
 import tempfile
 
-import pytest
 from support.gateway import (Gateway, check_reports, environment, free_port,
                              program, wait_until)
+from support.programs import find
 
 HERE = pathlib.Path(__file__).resolve().parent
 EXAMPLES = HERE.parent.parent / "examples" / "servers"
 APP = HERE / "app.lua"
 AUTH = HERE / "auth.lua"
 IS_ROOT = os.geteuid() == 0
-
-
-def find(name, package):
-    """The path of an installed program.  Without it the test is skipped; where
-    everything must run (CI=true) it fails."""
-    path = shutil.which(name, path=os.environ.get("PATH", os.defpath) +
-                        ":/usr/sbin:/sbin")
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{name} is missing: apt-get install {package}")
-        pytest.skip(f"{name} is missing: apt-get install {package}")
-    return path
 
 
 def replace_texts(text, replacements, source):

@@ -12,8 +12,8 @@ missing_packages() {
     done
 }
 
-# A web server that is installed for its program only must not take port 80 at
-# the next boot; one that was there before is left as it is.
+# A server that is installed for its program only must not take its port at the
+# next boot; one that was there before is left as it is.
 disable_services() {
     local package unit
     for package in "$@"; do
