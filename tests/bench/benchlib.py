@@ -1,5 +1,5 @@
-"""What run, memory and waits share: building, starting servers, their clocks
-and memory, and a FastCGI client.
+"""What run, memory, waits and sockets share: building, starting servers, their
+clocks and memory, and a FastCGI client.
 
 SPDX-License-Identifier: MIT
 """
@@ -7,6 +7,7 @@ SPDX-License-Identifier: MIT
 import ctypes
 import math
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -21,6 +22,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 READY_SECONDS = 10
 KIB, MIB = 1 << 10, 1 << 20
+SPARE_FDS = 200
+LIBRARIES = {"libfcgi_hello": ["-lfcgi"], "redis_floor": ["-lev"]}
 
 
 def fail(message):
@@ -49,12 +52,12 @@ def gateway_binary():
 def build_helper(name, folder):
     """Compiles NAME.c into folder; returns the program's path."""
     program = os.path.join(folder, name)
-    libs = ["-lfcgi"] if name.startswith("libfcgi") else []
+    libs = LIBRARIES.get(name, [])
     command = [os.environ.get("CC", "cc"), "-std=c11", "-O2", "-o", program,
                os.path.join(HERE, name + ".c"), *libs]
     if subprocess.run(command, check=False).returncode != 0:
         fail(f"{name}.c does not compile"
-             + (" (libfcgi-dev is needed)" if libs else ""))
+             + (f" (it needs {' '.join(libs)})" if libs else ""))
     return program
 
 
@@ -230,6 +233,14 @@ def rollup(server):
             "private": found["Private_Clean:"] + found["Private_Dirty:"]}
 
 
+def few_fds(connections):
+    """Raises the limit of descriptors, which the server inherits; are there
+    too few for so many connections?"""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard != resource.RLIM_INFINITY and hard < connections + SPARE_FDS
+
+
 # ---- a FastCGI client, as plain as can be ----
 
 BEGIN, ABORT, END, PARAMS, STDIN, STDOUT = 1, 2, 3, 4, 5, 6
@@ -342,3 +353,40 @@ def say_hello(sock, flags=0):
     sock.sendall(request("/hello", flags) + record(STDIN))
     if answer(sock) != (6, b"Hello\n"):
         raise ConnectionError("not the answer that was asked for")
+
+
+# ---- requests as nginx makes them ----
+
+def ask(uri, ids=(1,)):
+    """The bytes of a request under each id."""
+    return b"".join(
+        begin(KEEP, i) + params({**NGINX_PARAMS, "REQUEST_URI": uri}, i)
+        + record(STDIN, request_id=i) for i in ids)
+
+
+def answers(sock, ids=(1,)):
+    """The bodies that come back, by id."""
+    texts = {i: b"" for i in ids}
+    left = len(texts)
+    with sock.makefile("rb", 64 * KIB) as stream:
+        while left > 0:
+            _, kind, i, length, padding = struct.unpack(
+                ">BBHHBx", read_exactly(stream, 8))
+            content = read_exactly(stream, length + padding)[:length]
+            if kind == STDOUT:
+                texts[i] += content
+            elif kind == END and content[4] == 0:
+                left -= 1
+            else:
+                raise ConnectionError(f"{content!r} of the type {kind}")
+    return {i: text.partition(b"\r\n\r\n")[2].decode()
+            for i, text in texts.items()}
+
+
+def call(sock, uri):
+    """One request; the words of its answer."""
+    sock.sendall(ask(uri))
+    text = answers(sock)[1]
+    if not text or "Error" in text:
+        raise ConnectionError(f"{uri} failed: {text!r}")
+    return text.split()
