@@ -532,6 +532,36 @@ function fcgi.every(seconds, f, ...) end
 ---@return fcgi.Channel channel
 function fcgi.channel(capacity) end
 
+--- Waits until a descriptor is ready: what libraries need that open files and
+--- sockets of their own.  An object with a method getfd, such as a socket of
+--- LuaSocket, stands for its descriptor.  Errors and a peer that has closed
+--- count as ready: the next read or write says what there is.  Files are always
+--- ready.  Any number of tasks may wait for one descriptor.  With 0 seconds it
+--- only looks and does not wait.  err is "closed" when no such descriptor is
+--- open, or is any more: one that is closed under a wait is noticed within a
+--- second.  It may also be what the system says, such as "Too many open files".
+--- Raises for a mode that there is not, and for what has no descriptor.
+---
+--- ```lua
+--- local fcgi, socket = require "fcgi", require "socket"
+--- local server = assert(socket.bind("127.0.0.1", 0))
+--- print(fcgi.wait(server, "r", 0.01)) --> nil, "timeout"
+--- local host, port = server:getsockname()
+--- local client = assert(socket.connect(host, port))
+--- print(fcgi.wait(server, "r")) --> "r"
+--- print(fcgi.wait(client:getfd(), "rw", 5)) --> "w"
+--- server:close()
+--- print(fcgi.wait(server, "r")) --> nil, "closed"
+--- client:close()
+--- ```
+---@async
+---@param fd integer|{ getfd: fun(self): integer }
+---@param mode "r"|"w"|"rw" to read, to write, or one of both
+---@param seconds? number not negative; default: no limit
+---@return "r"|"w"|"rw"|nil ready what it is ready for
+---@return "timeout"|"closed"|string|nil err
+function fcgi.wait(fd, mode, seconds) end
+
 --- A number that only grows, on the status page (`--status`) beside the
 --- program's own.  It belongs to the whole service: all workers add to it, and
 --- it outlives them and reloads.  The same name, with the same labels, is the

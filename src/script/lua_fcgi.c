@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "script/cancel.h"
 #include "script/lua_metrics.h"
+#include "script/lua_ready.h"
 #include "script/lua_task.h"
 #include "script/lua_tools.h"
 #include "script/lua_worker.h"
@@ -229,6 +230,7 @@ void lua_fcgi_open(lua_State *L)
     luaL_newlib(L, functions);
     luaL_setfuncs(L, lua_tools, 0);
     luaL_setfuncs(L, lua_worker, 0);
+    luaL_setfuncs(L, lua_ready, 0);
     lua_metrics_open(L);
     lua_pushvalue(L, -1);
     script_of(L)->module = luaL_ref(L, LUA_REGISTRYINDEX);

@@ -5,6 +5,7 @@
 #include "script/script_state.h"
 
 #include "base/log.h"
+#include "io/ready.h"
 #include "script/cancel.h"
 #include "script/coroutine.h"
 #include "script/dev.h"
@@ -565,6 +566,7 @@ void script_del(struct script *script)
     script->is_closing = true;
     if (script->L != NULL)
         lua_close(script->L);
+    readies_del(script->readies);
     if (script->out != NULL)
         fclose(script->out);
     watchdog_free(&script->watchdog);

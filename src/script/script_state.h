@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 struct dev;
+struct readies;
 struct task;
 
 enum script_hook {
@@ -59,6 +60,7 @@ struct script {
     const char *phase; /* why nothing can wait while no task runs */
     struct loop *loop; /* NULL before script_attach */
     struct service *service;
+    struct readies *readies; /* of fcgi.wait; NULL until it is used */
     struct script_limits limits;
     struct watchdog watchdog;
 

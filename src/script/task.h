@@ -13,6 +13,7 @@
 
 #include "core/request.h"
 #include "io/loop.h"
+#include "io/ready.h"
 #include "script/script_state.h"
 
 enum task_state { TASK_NEW, TASK_RUNNING, TASK_WAITING, TASK_ENDED };
@@ -77,6 +78,7 @@ struct task {
     struct list wait_link; /* in somebody's list of waiting tasks */
     struct task *joined;   /* whose end it waits for; or NULL */
     struct loop_timer timer;
+    struct ready ready;  /* a descriptor that it waits for */
     bool is_woken;       /* it is over, and the task will go on */
     bool is_interrupted; /* it raises when the task goes on */
 

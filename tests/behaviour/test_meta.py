@@ -414,6 +414,7 @@ CALLS = {
     "fcgi.timeout": "fcgi.timeout(60, fcgi.sleep, 60)",
     "fcgi.every": "fcgi.every(60, print)",
     "fcgi.channel": "fcgi.channel(1)",
+    "fcgi.wait": "fcgi.wait(0, 'w', 60)",
     "fcgi.counter": "fcgi.counter('c', 'x', { a = 1 })",
     "fcgi.gauge": "fcgi.gauge('g')",
     "fcgi.Counter:inc": "fcgi.counter('c'):inc()",

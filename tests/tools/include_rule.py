@@ -26,8 +26,9 @@ ROOMS = {
     "proc": {"script", "ops", "io", "http", "fcgi", "core", "base"},
 }
 # Single headers across the drawing: io's face without libev.
-EXTRA = {"script": {"io/loop.h", "io/stream.h", "io/endpoint.h"}}
-EV_FREE = ("io/loop.h", "io/stream.h", "io/endpoint.h")
+EV_FREE = ("io/loop.h", "io/stream.h", "io/endpoint.h", "io/ready.h",
+           "io/resolver.h", "io/datagram.h", "io/child.h")
+EXTRA = {"script": set(EV_FREE)}
 # The generated header, and who may read it.
 GENERATED = {"version.h": {"proc", "script"}}
 # Libraries: pattern of the header, who may include it.

@@ -77,11 +77,9 @@ static const struct {
 };
 
 static const char *const waits[] = {
-    "fcgi.sleep(0)",
-    "fcgi.timeout(1, print)",
-    "fcgi.channel():get()",
-    "fcgi.channel():put(1)",
-    "fcgi.spawn(fcgi.sleep, 0):join()",
+    "fcgi.sleep(0)",          "fcgi.wait(0, 'r')",
+    "fcgi.timeout(1, print)", "fcgi.channel():get()",
+    "fcgi.channel():put(1)",  "fcgi.spawn(fcgi.sleep, 0):join()",
 };
 
 static void a_wait_where_c_cannot_be_left_says_where(void **state)
