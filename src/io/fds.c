@@ -14,6 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A limit is the process's, so there is one note.  0: it was not raised. */
+static rlim_t soft_limit_before;
+
 int fds_open_missing(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
@@ -92,6 +95,18 @@ int fds_raise_limit(void)
         return -1;
     if (limit.rlim_cur == limit.rlim_max)
         return 0;
+    soft_limit_before = limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max;
     return setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void fds_restore_limit(void)
+{
+    struct rlimit limit;
+
+    if (soft_limit_before == 0 || getrlimit(RLIMIT_NOFILE, &limit) == -1)
+        return;
+    limit.rlim_cur =
+        soft_limit_before < limit.rlim_max ? soft_limit_before : limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }

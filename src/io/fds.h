@@ -23,4 +23,9 @@ void fds_close_sockets(int last);
  * errno. */
 int fds_raise_limit(void);
 
+/* Sets the soft limit back to what it was before that, for another program:
+ * some close all numbers below it, or know no descriptor above 1023.  No-op if
+ * it was not raised.  Calls nothing but the kernel. */
+void fds_restore_limit(void);
+
 #endif

@@ -4,6 +4,8 @@
  */
 #include "io/loop_ev.h"
 
+#include "io/child.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
@@ -53,6 +55,7 @@ struct loop *loop_new(void)
     list_init(&loop->jobs);
     list_init(&loop->speakers);
     list_init(&loop->dead);
+    list_init(&loop->children);
     loop->now = loop_now();
     ev_check_init(&loop->check, take_time);
     ev_set_priority(&loop->check, EV_MAXPRI);
@@ -76,6 +79,7 @@ void loop_del(struct loop *loop)
     if (loop == NULL)
         return;
     reap(loop);
+    children_end(loop);
     ev_loop_destroy(loop->ev);
     free(loop);
 }

@@ -20,7 +20,8 @@ struct loop {
     struct ev_check check; /* takes the time when waiting has ended */
     struct list jobs;
     struct list speakers;
-    struct list dead; /* of struct loop_speaker: freed in reap */
+    struct list dead;     /* of struct loop_speaker: freed in reap */
+    struct list children; /* see child.c */
     double now;
     bool stopping;
 };

@@ -318,7 +318,8 @@ int main(int argc, char **argv)
         origin_init(&program.origin, argc, argv) == -1)
         return EX_OSERR; /* there may be nowhere to say so */
     fds_raise_limit(); /* as far as it goes; the worker says what is missing */
-    signal(SIGPIPE, ignore); /* not SIG_IGN, which programs inherit */
+    signal(SIGPIPE, ignore);  /* not SIG_IGN, which programs inherit */
+    signal(SIGCHLD, SIG_DFL); /* ignored: no child's status is kept */
     status = run(&program);
     if (elders_serve(&program.elders))
         status = program_care(&program, status);

@@ -247,6 +247,7 @@ void origin_check(const struct origin *origin,
         return;
     set_inherited(NULL, state->check);
     enter(origin->folder);
+    fds_restore_limit();
     execve(origin->program, argv, origin->environment);
 }
 
@@ -261,9 +262,11 @@ int origin_exec(const struct origin *origin, const struct upgrade_state *state)
     if (fds_cloexec_above(STDERR_FILENO) == 0) {
         upgrade_state_each_fd(state, set_inherited, NULL);
         enter(origin->folder);
+        fds_restore_limit(); /* it raises it again, and knows then */
         execve(origin->program, origin->argv, origin->environment);
     }
     saved = errno;
+    fds_raise_limit();
     enter(here);
     if (here != -1)
         close(here);

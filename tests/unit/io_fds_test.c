@@ -163,6 +163,36 @@ static int lower_then_raise(void)
     return limit.rlim_cur == limit.rlim_max ? 0 : 5;
 }
 
+/* The first of two raises has noted what was there. */
+static int raise_then_restore(void)
+{
+    struct rlimit limit;
+
+    if (lower_then_raise() != 0)
+        return 1;
+    for (int again = 0; again < 2; again++)
+        fds_restore_limit();
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur == 64 ? 0
+                                                                         : 2;
+}
+
+static int restore_what_was_not_raised(void)
+{
+    struct rlimit before, after;
+
+    getrlimit(RLIMIT_NOFILE, &before);
+    fds_restore_limit();
+    getrlimit(RLIMIT_NOFILE, &after);
+    return before.rlim_cur == after.rlim_cur ? 0 : 1;
+}
+
+static void the_soft_limit_can_be_set_back(void **state)
+{
+    (void)state;
+    assert_int_equal(run(raise_then_restore), 0);
+    assert_int_equal(run(restore_what_was_not_raised), 0);
+}
+
 static void the_soft_limit_becomes_the_hard_one(void **state)
 {
     (void)state;
@@ -236,6 +266,7 @@ int main(void)
         cmocka_unit_test(what_is_above_is_marked_close_on_exec),
         cmocka_unit_test(an_old_kernel_gets_the_same_marks),
         cmocka_unit_test(the_soft_limit_becomes_the_hard_one),
+        cmocka_unit_test(the_soft_limit_can_be_set_back),
         cmocka_unit_test(a_descriptor_that_cannot_be_opened_is_an_error),
         cmocka_unit_test(nothing_is_allocated),
         cmocka_unit_test(only_sockets_above_are_closed),
