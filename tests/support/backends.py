@@ -62,8 +62,7 @@ class Backend:
             prefix=f"fcgi-lua-{self.name}-"))
         self.folder.chmod(0o755)
         self.user = somebody()
-        if self.user:
-            os.chown(self.folder, self.user["user"], self.user["group"])
+        self.give(self.folder)
         self.path = str(self.folder / "socket")
         self.port = free_port()
         self.child = None
@@ -85,6 +84,11 @@ class Backend:
 
     def prepare(self):
         pass
+
+    def give(self, path):
+        """Makes a file the server's own."""
+        if self.user:
+            os.chown(path, self.user["user"], self.user["group"])
 
     @property
     def address(self):
@@ -251,9 +255,7 @@ class Mariadb(Backend):
                 "create user test@'%' identified by 'secret';\n",
                 "grant all on test.* to test@'%';\n"]
         (self.folder / "data").mkdir()
-        if self.user:
-            os.chown(self.folder / "data", self.user["user"],
-                     self.user["group"])
+        self.give(self.folder / "data")
         done = subprocess.run(
             [self.program, *self.SMALL, "--bootstrap", "--skip-networking",
              f"--datadir={self.folder / 'data'}"], input="".join(sql),
@@ -298,6 +300,7 @@ class Nginx(Backend):
         self.locations, self.tls_port = locations, tls and free_port()
         self.www = self.folder / "www"
         self.www.mkdir()
+        self.give(self.www)
         self.cert = None
 
     def prepare(self):
