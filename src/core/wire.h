@@ -13,6 +13,8 @@
 #include "base/chain.h"
 #include "base/slice.h"
 
+#include <stdint.h>
+
 struct service;
 struct wire;
 
@@ -44,6 +46,13 @@ struct wire_ops {
     void (*close)(struct wire *wire);
 };
 
+/* The addresses of a connection's two ends; empty where there is none, as on
+ * unix sockets. */
+struct wire_ends {
+    char remote[46], local[46]; /* INET6_ADDRSTRLEN */
+    uint16_t remote_port, local_port;
+};
+
 struct wire {
     const struct wire_ops *ops;
     struct chain out;
@@ -51,6 +60,8 @@ struct wire {
     /* Set by the owner: called when out, state or want_read may have changed
      * outside feed, eof and drained. */
     void (*changed)(void *owner);
+    /* Likewise; or NULL: nobody knows.  Tells the addresses. */
+    void (*ends)(void *owner, struct wire_ends *ends);
     void *owner;
     /* Set by feed: another wire speaks from here on, which has been fed what
      * this one had; or NULL.  The owner takes it over and closes this one. */

@@ -411,8 +411,24 @@ static bool is_first(const struct http_head *head, unsigned i)
     return true;
 }
 
+/* Of a unix socket there is nothing to say. */
+static void put_end(struct maker *maker, const char *name,
+                    const char *port_name, const char *address, unsigned port)
+{
+    char text[sizeof("65535")];
+
+    if (*address == '\0')
+        return;
+    put(maker, name, slice_of(address));
+    if (port_name == NULL)
+        return;
+    snprintf(text, sizeof(text), "%u", port & 0xffff);
+    put(maker, port_name, slice_of(text));
+}
+
 enum buffer_status http_head_params(const struct http_head *head,
                                     const char *method, unsigned minor,
+                                    const struct wire_ends *ends,
                                     struct buffer *params)
 {
     struct maker maker = { .head = head, .params = params };
@@ -433,6 +449,9 @@ enum buffer_status http_head_params(const struct http_head *head,
     if (host.len == 0)
         http_head_find(head, "Host", &host);
     put_server(&maker, host);
+    put_end(&maker, "REMOTE_ADDR", "REMOTE_PORT", ends->remote,
+            ends->remote_port);
+    put_end(&maker, "SERVER_ADDR", NULL, ends->local, 0);
     if (http_head_find(head, "Content-Type", &value))
         put(&maker, "CONTENT_TYPE", value);
     if (http_head_find(head, "Content-Length", &value))

@@ -11,6 +11,7 @@
 
 #include "base/buffer.h"
 #include "core/limits.h"
+#include "core/wire.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -63,11 +64,13 @@ struct http_refusal http_head_check(const struct http_head *head,
 bool http_head_find(const struct http_head *head, const char *name,
                     struct slice *value);
 
-/* Appends the parameters of a head that is sound.  Fields of one name are
+/* Appends the parameters of a head that is sound, which came over a connection
+ * between those ends.  Fields of one name are
  * joined; those whose names would look like another's (an underscore), and
  * Proxy, which programs take for a setting, are left out. */
 enum buffer_status http_head_params(const struct http_head *head,
                                     const char *method, unsigned minor,
+                                    const struct wire_ends *ends,
                                     struct buffer *params);
 
 #endif

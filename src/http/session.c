@@ -93,6 +93,7 @@ static bool has_place(struct http_session *session)
 static int start_request(struct http_session *session, const char *method)
 {
     struct service *service = session->service;
+    struct wire_ends ends = { .remote_port = 0 };
     struct request *req;
 
     if (!service->ops->serves(service, REQUEST_RESPONDER))
@@ -104,7 +105,9 @@ static int start_request(struct http_session *session, const char *method)
         request_refused(service, *service->now, false, 0);
         return refuse(session, 503, "try again later");
     }
-    switch (http_head_params(&session->head, method, session->minor,
+    if (session->wire.ends != NULL)
+        session->wire.ends(session->wire.owner, &ends);
+    switch (http_head_params(&session->head, method, session->minor, &ends,
                              &req->params)) {
     case BUFFER_OK:
         break;

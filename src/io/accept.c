@@ -22,6 +22,7 @@ enum {
 
 struct acceptor {
     struct acceptors *all;
+    const struct acceptor_protocol *protocol;
     struct ev_io watcher;
     unsigned burst; /* accepts to try at the next event */
 };
@@ -29,8 +30,6 @@ struct acceptor {
 struct acceptors {
     struct loop *loop;
     struct conns *conns;
-    const struct peers *peers;
-    wire_open_fn *open_wire;
     struct ev_timer retry;
     double logged;
     uint32_t (*room)(void *arg); /* or NULL */
@@ -110,9 +109,10 @@ static bool concerns_one(int error)
 static bool accept_one(struct acceptor *acceptor)
 {
     struct acceptors *all = acceptor->all;
+    const struct peers *peers = acceptor->protocol->peers;
     struct sockaddr_storage from;
     socklen_t len = sizeof(from);
-    bool ask = all->peers->is_restricted;
+    bool ask = peers != NULL && peers->is_restricted;
     int fd =
         accept4(acceptor->watcher.fd, ask ? (struct sockaddr *)&from : NULL,
                 ask ? &len : NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -125,13 +125,13 @@ static bool accept_one(struct acceptor *acceptor)
         pause_for_a_while(all, errno);
         return false;
     }
-    if (ask && !peers_allow(all->peers, (struct sockaddr *)&from, len)) {
+    if (ask && !peers_allow(peers, (struct sockaddr *)&from, len)) {
         log_write(LOG_LEVEL_WARN, "a connection from an address that is not "
                                   "in FCGI_WEB_SERVER_ADDRS was closed");
         close(fd);
         return true;
     }
-    if (!conns_open(all->conns, fd, all->open_wire)) {
+    if (!conns_open(all->conns, fd, acceptor->protocol->open_wire)) {
         pause_for_a_while(all, ENOMEM);
         return false;
     }
@@ -192,8 +192,7 @@ static void on_acceptable(struct ev_loop *ev, struct ev_io *watcher, int events)
 
 struct acceptors *acceptors_new(struct loop *loop, struct conns *conns,
                                 const struct listen_set *set,
-                                const struct peers *peers,
-                                wire_open_fn *open_wire)
+                                const struct acceptor_protocol *protocols)
 {
     struct acceptors *all =
         calloc(1, sizeof(*all) + set->count * sizeof(all->items[0]));
@@ -202,8 +201,6 @@ struct acceptors *acceptors_new(struct loop *loop, struct conns *conns,
         return NULL;
     all->loop = loop;
     all->conns = conns;
-    all->peers = peers;
-    all->open_wire = open_wire;
     all->count = set->count;
     ev_timer_init(&all->retry, on_retry, 0, 0);
     all->retry.data = all;
@@ -211,6 +208,7 @@ struct acceptors *acceptors_new(struct loop *loop, struct conns *conns,
         struct acceptor *acceptor = &all->items[i];
 
         acceptor->all = all;
+        acceptor->protocol = &protocols[set->items[i].protocol];
         acceptor->burst = 1;
         ev_io_init(&acceptor->watcher, on_acceptable, set->items[i].fd,
                    EV_READ);

@@ -14,13 +14,18 @@
 
 struct acceptors;
 
-/* Accepts on every socket of the set; each connection speaks what open_wire
- * makes.  Set and peers must outlive the acceptors.  Returns NULL when there
- * is no memory. */
+/* What is spoken on a socket, and with whom. */
+struct acceptor_protocol {
+    wire_open_fn *open_wire;
+    const struct peers *peers; /* NULL: with everybody */
+};
+
+/* Accepts on every socket of the set; each connection speaks the protocol that
+ * its socket has the number of.  Set and protocols must outlive the acceptors.
+ * Returns NULL when there is no memory. */
 struct acceptors *acceptors_new(struct loop *loop, struct conns *conns,
                                 const struct listen_set *set,
-                                const struct peers *peers,
-                                wire_open_fn *open_wire);
+                                const struct acceptor_protocol *protocols);
 
 /* Shares the sockets with other processes: room(arg) says how many connections
  * to take now.  If none, they are left to the others for a millisecond, and

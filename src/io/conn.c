@@ -8,6 +8,7 @@
  */
 #include "io/conn.h"
 
+#include "io/ends.h"
 #include "io/loop_ev.h"
 
 #include <errno.h>
@@ -108,14 +109,25 @@ static bool have_block(struct conns *conns)
     return conns->block != NULL;
 }
 
+static void tell_ends(void *owner, struct wire_ends *ends)
+{
+    ends_of(((struct conn *)owner)->fd, ends);
+}
+
+static void conn_own(struct conn *conn)
+{
+    conn->wire->changed = wire_has_changed;
+    conn->wire->ends = tell_ends;
+    conn->wire->owner = conn;
+}
+
 /* The wire has found out who is to speak in its place. */
 static void conn_succeed(struct conn *conn)
 {
     struct wire *last = conn->wire;
 
     conn->wire = last->successor;
-    conn->wire->changed = wire_has_changed;
-    conn->wire->owner = conn;
+    conn_own(conn);
     last->successor = NULL;
     last->changed = NULL;
     last->ops->close(last);
@@ -444,8 +456,7 @@ bool conns_open(struct conns *conns, int fd, wire_open_fn *open_wire)
         .speaker.speak = conn_speak,
     };
     conns->service->accepted++;
-    wire->changed = wire_has_changed;
-    wire->owner = conn;
+    conn_own(conn);
     list_init(&conn->speaker.link);
     list_init(&conn->paused);
     list_append(&conns->all, &conn->link);

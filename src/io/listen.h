@@ -17,6 +17,7 @@
 struct listen_socket {
     int fd;
     bool is_tcp;
+    unsigned char protocol; /* the owner's number for what is spoken there */
     char *name; /* for logs: 127.0.0.1:9000, unix:/run/app.sock, fd:3 (...) */
 
     /* Of a unix socket that we made: which file to remove, and who may. */

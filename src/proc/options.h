@@ -50,6 +50,8 @@ enum { OPTIONS_TABLE_MAX = 40 }; /* room for every option's source */
  * into argv.  Text that was not given and has no default is NULL. */
 struct options {
     struct string_list listen;  /* valid addresses; -p N arrives as ":N" */
+    struct string_list http;    /* the same; without a host: this machine */
+    bool http_public;           /* other machines may reach them */
     struct string_list include; /* folders */
     struct string_list eval;    /* Lua chunks */
 

@@ -46,7 +46,8 @@ static bool has_sockets(const struct program *program)
     int is_listening = 0;
     socklen_t len = sizeof(is_listening);
 
-    return program->options.listen.count > 0 || program->passed.count > 0 ||
+    return program->options.listen.count > 0 ||
+           program->options.http.count > 0 || program->passed.count > 0 ||
            (getsockopt(STDIN_FILENO, SOL_SOCKET, SO_ACCEPTCONN, &is_listening,
                        &len) == 0 &&
             is_listening != 0);

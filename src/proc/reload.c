@@ -20,10 +20,10 @@
 #include <unistd.h>
 
 /* Settings whose new values need a restart. */
-static const char *const kept[] = { "listen",       "status-listen",
-                                    "user",         "pid",
-                                    "workers",      "access-log",
-                                    "access-format" };
+static const char *const kept[] = {
+    "listen", "http",    "http-public", "status-listen", "user",
+    "pid",    "workers", "access-log",  "access-format"
+};
 
 /* --- its beginning and its end: whom to tell, besides the log ------------- */
 

@@ -14,7 +14,7 @@
 struct sniff {
     struct wire wire; /* first: the one is the other */
     struct service *service;
-    double opened;
+    double since; /* it owes a first byte; 0: it does not */
 };
 
 static struct sniff *sniff_of(struct wire *wire)
@@ -53,6 +53,8 @@ static void feed(struct wire *wire, struct block *block, struct slice bytes)
         return;
     }
     wire->successor = next;
+    next->ends = wire->ends; /* asked for before the owner takes it over */
+    next->owner = wire->owner;
     next->ops->feed(next, block, bytes);
 }
 
@@ -74,7 +76,7 @@ static bool is_busy(const struct wire *wire)
 
 static double owed_since(const struct wire *wire)
 {
-    return ((const struct sniff *)(const void *)wire)->opened;
+    return ((const struct sniff *)(const void *)wire)->since;
 }
 
 static void drained(struct wire *wire)
@@ -108,7 +110,16 @@ struct wire *sniff_open(struct service *service)
         return NULL;
     sniff->wire.ops = &sniff_ops;
     sniff->service = service;
-    sniff->opened = *service->now;
+    sniff->since = *service->now;
     chain_init(&sniff->wire.out, &service->chunks);
     return &sniff->wire;
+}
+
+struct wire *sniff_open_kept(struct service *service)
+{
+    struct wire *wire = sniff_open(service);
+
+    if (wire != NULL)
+        sniff_of(wire)->since = 0;
+    return wire;
 }

@@ -14,4 +14,7 @@
  * begins with another one is cut off. */
 struct wire *sniff_open(struct service *service);
 
+/* The same for a connection that was in use before: it owes no request. */
+struct wire *sniff_open_kept(struct service *service);
+
 #endif

@@ -193,7 +193,7 @@ struct status_listener *status_listener_new(struct loop *loop,
     };
     /* FCGI_WEB_SERVER_ADDRS says which web servers may make requests, and who
      * scrapes is none. */
-    static const struct peers everybody = { 0 };
+    static const struct acceptor_protocol sniffed = { open_wire, NULL };
     struct status_listener *listener = calloc(1, sizeof(*listener));
 
     if (listener == NULL)
@@ -206,8 +206,8 @@ struct status_listener *status_listener_new(struct loop *loop,
     listener->service.owner = listener;
     listener->conns = conns_new(loop, &listener->service);
     if (listener->conns != NULL)
-        listener->acceptors = acceptors_new(loop, listener->conns, listening,
-                                            &everybody, open_wire);
+        listener->acceptors =
+            acceptors_new(loop, listener->conns, listening, &sniffed);
     if (listener->acceptors != NULL)
         return listener;
     status_listener_del(listener);

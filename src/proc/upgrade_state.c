@@ -5,6 +5,7 @@
 #include "proc/upgrade_state.h"
 
 #include "base/slice.h"
+#include "proc/protocol.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -197,7 +198,11 @@ char *upgrade_state_write(const struct upgrade_state *state)
         put_text(&text, state->pid_path);
     }
     for (size_t i = 0; i < state->listening.count; i++)
-        put_socket(&text, "listen", &state->listening.items[i]);
+        put_socket(&text,
+                   state->listening.items[i].protocol == PROTOCOL_HTTP
+                       ? "http"
+                       : "listen",
+                   &state->listening.items[i]);
     for (size_t i = 0; i < state->status_listening.count; i++)
         put_socket(&text, "status", &state->status_listening.items[i]);
     for (size_t i = 0; i < state->settings.count; i++) {
@@ -361,6 +366,16 @@ static bool read_socket_of(struct reader *reader, struct listen_set *set)
 static bool read_socket(struct reader *reader)
 {
     return read_socket_of(reader, &reader->state->listening);
+}
+
+static bool read_http_socket(struct reader *reader)
+{
+    struct listen_set *set = &reader->state->listening;
+
+    if (!read_socket_of(reader, set))
+        return false;
+    set->items[set->count - 1].protocol = PROTOCOL_HTTP;
+    return true;
 }
 
 static bool read_status_socket(struct reader *reader)
@@ -535,10 +550,10 @@ static const struct {
     const char *name;
     bool (*read)(struct reader *reader);
 } lists[] = {
-    { "listen", read_socket },     { "status", read_status_socket },
-    { "setting", read_setting },   { "pidfile", read_pid_file },
-    { "template", read_template }, { "worker", read_worker },
-    { "elder", read_elder },
+    { "listen", read_socket },    { "status", read_status_socket },
+    { "http", read_http_socket }, { "setting", read_setting },
+    { "pidfile", read_pid_file }, { "template", read_template },
+    { "worker", read_worker },    { "elder", read_elder },
 };
 
 /* Reads one field.  seen: a bit for each of the single ones. */

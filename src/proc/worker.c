@@ -21,6 +21,8 @@
 
 #include "base/log.h"
 #include "fcgi/session.h"
+#include "http/session.h"
+#include "proc/sniff.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -297,7 +299,7 @@ static void begin_to_serve(struct worker *worker)
     }
     script_serve(worker->current->script);
     worker->acceptors = acceptors_new(worker->loop, worker->conns, listening,
-                                      worker->config->peers, fcgi_session_open);
+                                      worker->protocols);
     if (worker->acceptors == NULL) {
         log_write(LOG_LEVEL_ERROR, "not enough memory");
         worker->status = EX_OSERR;
@@ -416,6 +418,23 @@ static void end(struct worker *worker)
     service_free(&worker->service);
 }
 
+/* Between two requests the first byte tells FastCGI and HTTP apart, so a
+ * connection need not say what it is when it changes the process. */
+static void set_protocols(struct worker *worker)
+{
+    const struct listen_set *listening = worker->config->listening;
+
+    worker->protocols[PROTOCOL_FASTCGI] =
+        (struct acceptor_protocol){ fcgi_session_open, worker->config->peers };
+    /* Browsers are no web servers. */
+    worker->protocols[PROTOCOL_HTTP] =
+        (struct acceptor_protocol){ http_session_open, NULL };
+    worker->open_kept = fcgi_session_open;
+    for (size_t i = 0; i < listening->count; i++)
+        if (listening->items[i].protocol == PROTOCOL_HTTP)
+            worker->open_kept = sniff_open_kept;
+}
+
 int worker_run(const struct worker_config *config)
 {
     struct worker worker = { .config = config, .status = EX_OK };
@@ -436,6 +455,7 @@ int worker_run(const struct worker_config *config)
         return EX_OSERR;
     }
     set_limits(options, &limits);
+    set_protocols(&worker);
     age_limit(&worker.age, options, config->place != NULL);
     service_init(&worker.service, &limits, loop_clock(worker.loop),
                  options->tmpdir, fcgi_stream_size());

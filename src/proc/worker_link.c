@@ -42,7 +42,7 @@ static void take_conn(struct worker *worker, int fd)
         if (worker->hands_over) /* who gave it could not know yet */
             worker_hand_over(worker, fd);
         close(fd);
-    } else if (fd != -1 && conns_open(worker->conns, fd, fcgi_session_open))
+    } else if (fd != -1 && conns_open(worker->conns, fd, worker->open_kept))
         worker->service.accepted--;
     slot->conns = conns_count(worker->conns);
     slot->taken++;

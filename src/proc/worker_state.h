@@ -12,6 +12,7 @@
 #include "proc/generation.h"
 #include "proc/link.h"
 #include "proc/monitor.h"
+#include "proc/protocol.h"
 #include "proc/reload.h"
 #include "proc/status_listener.h"
 #include "proc/upgrade.h"
@@ -29,6 +30,8 @@ struct worker {
     struct service service;
     struct conns *conns;
     struct acceptors *acceptors;
+    struct acceptor_protocol protocols[PROTOCOLS];
+    wire_open_fn *open_kept; /* speaks on connections of other processes */
     struct ev_signal signals[WORKER_SIGNALS];
     struct ev_timer patience;
     struct ev_timer heartbeat; /* for systemd's watchdog */

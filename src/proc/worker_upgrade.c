@@ -15,7 +15,7 @@ static void take_connection(void *arg, int fd)
 {
     struct worker *worker = arg;
 
-    conns_open(worker->conns, fd, fcgi_session_open);
+    conns_open(worker->conns, fd, worker->open_kept);
 }
 
 void worker_relieve_elders(struct worker *worker)

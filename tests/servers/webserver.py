@@ -548,6 +548,30 @@ class Caddy(WebServer):
         return ["run", "--config", str(path), "--adapter", "caddyfile"]
 
 
+class Direct(WebServer):
+    """None at all: the gateway's own HTTP, for development."""
+    name, listens = "http", "127.0.0.1:8080"
+    executable, package = "true", "coreutils"
+    tells_at_once = True
+
+    def start_gateway(self):
+        port = self.ports.setdefault(self.listens, free_port())
+        self.gateway_options = (f"--http=127.0.0.1:{port}",)
+        super().start_gateway()
+
+    def start(self):
+        wait_until(lambda: is_open(self.address), "the gateway to listen")
+
+    def stop(self, sig=signal.SIGTERM):
+        pass
+
+    def is_alive(self):
+        return self.gateway.alive()
+
+    def log(self):
+        return "" if self.gateway is None else self.gateway.log()
+
+
 # --- with an authorizer in front ------------------------------------------
 
 class Authorizer:
@@ -638,7 +662,7 @@ AUTHORIZERS = [ApacheAuthnz, ApacheAuthnzBasic, ApacheFcgidAccess,
 
 ALL = [Nginx, NginxClose, NginxStreaming, ApacheWrapper, ApacheScript,
        ApacheProxy, ApacheReuse, LighttpdSpawn, LighttpdRemote, Haproxy,
-       HaproxyMux, Caddy]
+       HaproxyMux, Caddy, Direct]
 
 
 class Status:

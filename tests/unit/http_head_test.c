@@ -40,6 +40,8 @@ static void field(const char *name, const char *value)
     assert_int_equal(http_head_add_value(&head, slice_of(value)), 0);
 }
 
+static struct wire_ends ends;
+
 static void expect(const char *method, const char *name, const char *wanted)
 {
     struct buffer params;
@@ -47,7 +49,8 @@ static void expect(const char *method, const char *name, const char *wanted)
     bool found;
 
     buffer_init(&params, 1024 * 1024);
-    assert_int_equal(http_head_params(&head, method, 1, &params), BUFFER_OK);
+    assert_int_equal(http_head_params(&head, method, 1, &ends, &params),
+                     BUFFER_OK);
     found = params_find(buffer_slice(&params), slice_of(name), &value);
     if (found != (wanted != NULL) ||
         (found && !slice_equal(value, slice_of(wanted))))
@@ -192,7 +195,7 @@ static void make_all(void *arg)
     if (http_head_add_target(&own, slice_of("/a?b")) == 0 &&
         http_head_add_name(&own, slice_of("Host")) == 0 &&
         http_head_add_value(&own, slice_of("h")) == 0 &&
-        http_head_params(&own, "GET", 1, &params) == BUFFER_OK)
+        http_head_params(&own, "GET", 1, &ends, &params) == BUFFER_OK)
         assert_true(params.len > 0);
     buffer_free(&params);
     http_head_free(&own);
@@ -212,8 +215,28 @@ static void parameters_have_the_size_that_they_may_have(void **state)
     target("/");
     field("Host", "h");
     buffer_init(&params, 20);
-    assert_int_equal(http_head_params(&head, "GET", 1, &params), BUFFER_FULL);
+    assert_int_equal(http_head_params(&head, "GET", 1, &ends, &params),
+                     BUFFER_FULL);
     buffer_free(&params);
+}
+
+static void both_ends_of_the_connection_are_told(void **state)
+{
+    (void)state;
+    target("/");
+    field("Host", "a:81");
+    ends = (struct wire_ends){ .remote = "::1",
+                               .local = "127.0.0.1",
+                               .remote_port = 65535,
+                               .local_port = 80 };
+    expect("GET", "REMOTE_ADDR", "::1");
+    expect("GET", "REMOTE_PORT", "65535");
+    expect("GET", "SERVER_ADDR", "127.0.0.1");
+    expect("GET", "SERVER_PORT", "81"); /* as the client sees it */
+    ends = (struct wire_ends){ .remote_port = 0 };
+    expect("GET", "REMOTE_ADDR", NULL);
+    expect("GET", "REMOTE_PORT", NULL);
+    expect("GET", "SERVER_ADDR", NULL);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -228,6 +251,7 @@ int main(void)
         TEST(a_folded_field_is_seen),
         TEST(it_lives_without_memory),
         TEST(parameters_have_the_size_that_they_may_have),
+        TEST(both_ends_of_the_connection_are_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,7 @@ static struct service service;
 static struct conns *conns;
 static struct listen_set set;
 static struct peers peers;
+static unsigned opened_other; /* of the wires opened */
 static struct acceptors *acceptors;
 static int clients[CLIENTS];
 static unsigned client_count;
@@ -99,6 +100,15 @@ static struct wire *open_wire(struct service *of)
     return wire;
 }
 
+static struct wire *open_other_wire(struct service *of)
+{
+    struct wire *wire = open_wire(of);
+
+    if (wire != NULL)
+        opened_other++;
+    return wire;
+}
+
 /* --- the surroundings ----------------------------------------------------- */
 
 static int set_up(void **state)
@@ -113,7 +123,7 @@ static int set_up(void **state)
     snprintf(log_path, sizeof(log_path), "%s/log", folder);
     if (log_open(log_path) == -1)
         return -1;
-    opened = refused_wires = client_count = 0;
+    opened = opened_other = refused_wires = client_count = 0;
     loop = loop_new();
     if (loop == NULL)
         return -1;
@@ -158,9 +168,14 @@ static void listen_on_path(void)
     listen_on(text);
 }
 
+static const struct acceptor_protocol protocols[] = {
+    { open_wire, &peers },
+    { open_other_wire, NULL },
+};
+
 static void start(void)
 {
-    acceptors = acceptors_new(loop, conns, &set, &peers, open_wire);
+    acceptors = acceptors_new(loop, conns, &set, protocols);
     assert_non_null(acceptors);
 }
 
@@ -446,6 +461,27 @@ static void only_listed_peers_may_connect(void **state)
     until_opened(1);
 }
 
+static void a_socket_has_its_protocol(void **state)
+{
+    struct slice junk;
+
+    (void)state;
+    listen_on("127.0.0.1:0");
+    listen_on("127.0.0.1:0");
+    set.items[1].protocol = 1;
+    start();
+    connect_new(&set.items[0]);
+    until_opened(1);
+    assert_int_equal(opened_other, 0);
+    connect_new(&set.items[1]);
+    until_opened(2);
+    assert_int_equal(opened_other, 1);
+    assert_int_equal(peers_parse(&peers, "192.0.2.1", &junk), PEERS_OK);
+    connect_new(&set.items[1]); /* these do not speak with peers alone */
+    until_opened(3);
+    assert_int_equal(opened_other, 2);
+}
+
 static void a_client_that_left_before_is_no_trouble(void **state)
 {
     struct linger at_once = { .l_onoff = 1 };
@@ -498,8 +534,7 @@ static void stopping_ends_a_pause(void **state)
 
 static void serve_two(void *arg)
 {
-    struct acceptors *made =
-        acceptors_new(loop, conns, &set, &peers, open_wire);
+    struct acceptors *made = acceptors_new(loop, conns, &set, protocols);
     unsigned before = opened;
 
     (void)arg;
@@ -537,6 +572,7 @@ int main(void)
         ACCEPT_TEST(without_memory_for_a_wire_the_rest_waits),
         ACCEPT_TEST(a_close_does_not_cut_the_pause_short),
         ACCEPT_TEST(only_listed_peers_may_connect),
+        ACCEPT_TEST(a_socket_has_its_protocol),
         ACCEPT_TEST(a_client_that_left_before_is_no_trouble),
         ACCEPT_TEST(who_has_stopped_accepts_no_more),
         ACCEPT_TEST(stopping_ends_a_pause),

@@ -288,7 +288,7 @@ static void unknown_options_name_the_nearest(void **state)
     assert_usage_error("-tx a.lua", "-x: there is no such option (try --help)");
     assert_usage_error("-\x01", "-\\x01: there is no such option (try"
                                 " --help)");
-    assert_int_equal(parse("--http=:80 a.lua"), OPTIONS_UNKNOWN);
+    assert_int_equal(parse("--htp=:80 a.lua"), OPTIONS_UNKNOWN);
 }
 
 static void a_page_has_a_path(void **state)
@@ -536,7 +536,8 @@ static void the_help_fits_80_columns_and_has_every_option(void **state)
                                  " after SECS (default 0: never)\n"));
     assert_non_null(strstr(help, "\n  -h, --help              "));
     assert_non_null(strstr(help, "\nLogs and status:\n"));
-    assert_null(strstr(help, "--http"));
+    assert_non_null(
+        strstr(help, "\n      --http=ADDR         also speak plain"));
 }
 
 static void print_config_shows_values_and_sources(void **state)

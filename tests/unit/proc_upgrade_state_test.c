@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "alloc.h"
+#include "proc/protocol.h"
 #include "proc/upgrade_state.h"
 
 #define LEAST "1 pid=7 program=/p generation=1 workers=0 spawned=0"
@@ -45,6 +46,7 @@ static struct upgrade_state full_state(void)
     };
 
     sockets[0].name = text("[::1]:9000");
+    sockets[1].protocol = PROTOCOL_HTTP;
     status_socket.name = text("127.0.0.1:9001");
     sockets[1].name = text("unix:/run/a b,c=%\n\xc3\xa9.sock");
     sockets[1].path_to_unlink = text("/run/a b,c=%\n\xc3\xa9.sock");
@@ -82,6 +84,7 @@ static void assert_same_sockets(const struct listen_set *a,
 
         assert_int_equal(x->fd, y->fd);
         assert_int_equal(x->is_tcp, y->is_tcp);
+        assert_int_equal(x->protocol, y->protocol);
         assert_string_equal(x->name, y->name);
         assert_int_equal(x->path_to_unlink == NULL, y->path_to_unlink == NULL);
         if (x->path_to_unlink != NULL)
