@@ -126,6 +126,16 @@ static void hook_ended(void *arg, bool went_well)
     generation->hook_went_well = went_well;
 }
 
+void generation_limits(const struct options *options, struct limits *limits)
+{
+    *limits = limits_default();
+    limits->max_params = options->max_params;
+    limits->max_body = options->max_body;
+    limits->max_spool = options->max_spool;
+    limits->max_conns = options->max_conns;
+    limits->max_reqs = options->max_reqs;
+}
+
 int generation_start(struct generation *generation, struct loop *loop,
                      struct service *service)
 {

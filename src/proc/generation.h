@@ -60,6 +60,9 @@ int generation_read(struct generation **out, int argc, char **argv,
  * top level. */
 int generation_try(int argc, char **argv, char *message);
 
+/* What the options say of the limits of a service. */
+void generation_limits(const struct options *options, struct limits *limits);
+
 /* Attaches the script and begins on_worker; hook_has_ended tells when that is
  * over.  Returns 0, or -1 with errno. */
 int generation_start(struct generation *generation, struct loop *loop,

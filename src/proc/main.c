@@ -12,6 +12,7 @@
 #include "io/fds.h"
 #include "proc/generation.h"
 #include "proc/held.h"
+#include "proc/oneshot.h"
 #include "proc/pidfile.h"
 #include "proc/reload.h"
 #include "proc/supervisor.h"
@@ -242,6 +243,23 @@ static int serve(struct program *program)
     return serve_alone(program);
 }
 
+/* One request from the shell. */
+static int serve_one(struct program *program)
+{
+    char message[LOAD_MESSAGE_MAX];
+    int status = program_read_user(program);
+    struct script *script;
+
+    if (status != EX_OK)
+        return status;
+    status = program_start_script(program, message);
+    if (status != EX_OK)
+        return program_fail(status, "%s", message);
+    script = program->script;
+    program->script = NULL; /* oneshot's */
+    return oneshot_run(&program->options, script);
+}
+
 static int run(struct program *program)
 {
     const struct options *options = &program->options;
@@ -294,7 +312,7 @@ static int run(struct program *program)
             upgrade_answer(&program->left);
         return EX_OK;
     }
-    return serve(program);
+    return options->request != NULL ? serve_one(program) : serve(program);
 }
 
 static void ignore(int signo)

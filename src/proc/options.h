@@ -88,6 +88,7 @@ struct options {
 
     char *lua_compat; /* "5.1" or "5.3" */
     bool dev, watch;  /* dev has watch set */
+    char *request;    /* "[METHOD ]URL", to be served alone; or NULL */
     bool check, help, version, print_config;
 
     enum option_source sources[OPTIONS_TABLE_MAX];

@@ -74,7 +74,8 @@ int program_open_watch(struct program *program)
 {
     const struct options *options = &program->options;
 
-    if (!options->watch || options->check || options->print_config)
+    if (!options->watch || options->check || options->print_config ||
+        options->request != NULL)
         return EX_OK;
     program->watch = watch_new();
     if (program->watch == NULL)

@@ -219,22 +219,12 @@ static void check_descriptors(const struct options *options)
                   (unsigned long)limit.rlim_cur, options->max_conns);
 }
 
-static void set_limits(const struct options *options, struct limits *limits)
-{
-    *limits = limits_default();
-    limits->max_params = options->max_params;
-    limits->max_body = options->max_body;
-    limits->max_spool = options->max_spool;
-    limits->max_conns = options->max_conns;
-    limits->max_reqs = options->max_reqs;
-}
-
 /* What the generation that begins to serve says of it. */
 static void apply_options(struct worker *worker, const struct options *before)
 {
     const struct options *options = worker->current->options;
 
-    set_limits(options, &worker->service.limits);
+    generation_limits(options, &worker->service.limits);
     worker->service.tmpdir = options->tmpdir;
     monitor_apply(&worker->monitor, options);
     status_listener_apply(worker->status_listener, options);
@@ -454,7 +444,7 @@ int worker_run(const struct worker_config *config)
         loop_del(worker.loop);
         return EX_OSERR;
     }
-    set_limits(options, &limits);
+    generation_limits(options, &limits);
     set_protocols(&worker);
     age_limit(&worker.age, options, config->place != NULL);
     service_init(&worker.service, &limits, loop_clock(worker.loop),

@@ -151,6 +151,7 @@ def test_the_error_stream_is_the_log():
     with serving() as gw:
         gw.client.get("/complain")
         gw.wait_log("to the log")
+        assert gw.log().count("to the log") == 1
 
 
 def test_pages_for_operators_are_there():
