@@ -72,7 +72,8 @@ step "packages" install_packages "${packages[@]}" || exit 1
 
 if step "build (gcc, ASan, UBSan)" build build/dev --preset dev \
     -DCMAKE_C_COMPILER=gcc -DFCGI_LUA_REQUIRE_TOOLS="$strict"; then
-    step "tests" ctest --preset dev -j 2 || true
+    # They wait more than they compute.
+    step "tests" ctest --preset dev -j "$(($(nproc) * 2))" || true
 fi
 
 # Compilers warn about different things, and about more when they optimise.
