@@ -127,6 +127,20 @@ is being loaded.  A call that need not wait does not look whether it could.
 Whatever else takes time, such as os.execute or a library that blocks, stops
 the whole process.
 
+A module may wait while it is loaded by a handler, a task or on_worker.  Others
+that require it meanwhile wait for the end of that; when it fails they get the
+error, and whoever comes later loads it anew.  Modules that require one another
+in a loop raise an error, unless they set package.loaded first.
+
+```lua
+local fcgi = require "fcgi"
+package.preload.prices = function() -- stands for prices.lua
+  fcgi.sleep(0.01) -- asks somebody
+  return { socks = 3 }
+end
+print(require "prices".socks) --> 3
+```
+
 A wait passes through coroutines: coroutine.resume does not return before
 the coroutine inside has yielded, returned or raised by itself.  To everybody
 else the waiting coroutine is "normal".  When another task closes it its wait

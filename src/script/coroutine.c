@@ -10,6 +10,7 @@
 #include "script/coroutine.h"
 
 #include "script/errors.h"
+#include "script/require.h"
 #include "script/wait.h"
 
 enum { CLOSINGS_MAX = 100 }; /* of coroutines, one in the other */
@@ -65,6 +66,8 @@ static enum outcome enter(lua_State *L, lua_State *co, int nargs, int *nresults)
         return OUTCOME_WAITS;
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(co, L, 1);
+        if (!list_is_empty(&script_of(L)->loading))
+            require_died(script_of(L), co); /* perhaps nobody closes it */
         if (status != LUA_ERRMEM)
             errors_keep_levels(L, co);
         return OUTCOME_ERROR;
@@ -300,6 +303,8 @@ static int l_yield(lua_State *L)
     if (task != NULL && task->co == L)
         return luaL_error(L, "attempt to yield from outside a coroutine of "
                              "the script");
+    if (!list_is_empty(&script_of(L)->loading))
+        require_check_yield(L);
     return lua_yield(L, lua_gettop(L));
 }
 

@@ -262,15 +262,6 @@ static int join_k(lua_State *L, int status, lua_KContext ctx)
     return self->task != NULL ? push_timeout(L) : push_outcome(L, self);
 }
 
-/* Would waiting for it never end?  Only waits without a limit are followed. */
-static bool waits_for_us(const struct task *task, const struct task *us)
-{
-    for (; task != NULL; task = task->joined)
-        if (task == us)
-            return true;
-    return false;
-}
-
 static int wait_for_end(lua_State *L, struct lua_task *self, double seconds,
                         lua_KFunction k)
 {
@@ -278,8 +269,8 @@ static int wait_for_end(lua_State *L, struct lua_task *self, double seconds,
 
     if (running != NULL && self->task == running)
         return luaL_error(L, "a task cannot join itself");
-    if (running != NULL && seconds < 0 && waits_for_us(self->task, running))
-        return luaL_error(L, "tasks that join one another never end");
+    if (running != NULL && seconds < 0 && task_waits_for(self->task, running))
+        return luaL_error(L, "tasks that wait for one another never end");
     lua_settop(L, 1);
     task_begin_wait(L);
     if (seconds < 0)

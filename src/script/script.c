@@ -16,6 +16,7 @@
 #include "script/lua_fcgi.h"
 #include "script/lua_request.h"
 #include "script/lua_task.h"
+#include "script/require.h"
 #include "script/source.h"
 #include "script/task.h"
 
@@ -35,6 +36,14 @@ static const char *const hook_names[HOOK_COUNT] = {
 
 /* --- the state ------------------------------------------------------------ */
 
+static int embedded_k(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)L;
+    (void)status;
+    (void)ctx;
+    return 1;
+}
+
 /* The loader of a module of lua/fcgi; upvalue 1 is its entry. */
 static int load_embedded(lua_State *L)
 {
@@ -45,7 +54,7 @@ static int load_embedded(lua_State *L)
                          lua_tostring(L, -1), "t") != LUA_OK)
         return lua_error(L);
     lua_pushstring(L, entry->module);
-    lua_call(L, 1, 1);
+    lua_callk(L, 1, 1, 0, embedded_k); /* it may require others */
     return 1;
 }
 
@@ -139,6 +148,7 @@ static int open_state(lua_State *L)
     coroutine_open(L);
     preload_modules(L);
     source_open(L);
+    require_open(L);
     set_paths(L, script->config);
     lua_fcgi_open(L);
     lua_request_open(L);
@@ -409,6 +419,7 @@ enum script_status script_load(const struct script_config *config,
         script->hooks[i] = LUA_NOREF;
     list_init(&script->tasks);
     list_init(&script->idle);
+    list_init(&script->loading);
     list_init(&script->failures);
     if (config->is_dev)
         script->dev = dev_new();

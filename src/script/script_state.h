@@ -76,6 +76,7 @@ struct script {
 
     struct list tasks;    /* all that have not ended */
     struct list idle;     /* tasks with a coroutine to be used again */
+    struct list loading;  /* modules under load: see require.c */
     struct list failures; /* errors of tasks that nobody has joined yet */
     struct loop_timer failures_timer;
     struct loop_timer slow_timer; /* the next handler that is slow */

@@ -7,6 +7,7 @@
 #include "script/cancel.h"
 #include "script/compat.h"
 #include "script/errors.h"
+#include "script/require.h"
 #include "script/slow.h"
 #include "script/wait.h"
 
@@ -86,6 +87,8 @@ static void end(struct task *task)
     loop_timer_stop(&task->deadline);
     if (task->has_kept_error)
         errors_forget(script->L, task);
+    if (!list_is_empty(&script->loading))
+        require_ended(task);
     task->kind->ended(task);
     if (!list_is_empty(&task->joiners))
         task_wake_list(&task->joiners);

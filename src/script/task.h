@@ -76,7 +76,7 @@ struct task {
     lua_KFunction k;
     struct request_waiter waiter;
     struct list wait_link; /* in somebody's list of waiting tasks */
-    struct task *joined;   /* whose end it waits for; or NULL */
+    struct task *joined;   /* for whom it waits without a limit; or NULL */
     struct loop_timer timer;
     struct ready ready;  /* a descriptor that it waits for */
     bool is_woken;       /* it is over, and the task will go on */

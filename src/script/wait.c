@@ -68,7 +68,7 @@ static bool push_global_name(lua_State *L)
 static bool can_be_left(const char *name)
 {
     return strcmp(name, "pcall") == 0 || strcmp(name, "xpcall") == 0 ||
-           strcmp(name, "dofile") == 0;
+           strcmp(name, "dofile") == 0 || strcmp(name, "require") == 0;
 }
 
 /* Pushes the name of what cannot be left: the innermost function of C that has
@@ -171,6 +171,14 @@ int task_yield(lua_State *L, void (*undo)(struct task *task), lua_KContext ctx,
     task->is_woken = false;
     lua_pushlightuserdata(L, (void *)(size_t)&waiting);
     return lua_yieldk(L, 1, ctx, resumed);
+}
+
+bool task_waits_for(const struct task *task, const struct task *us)
+{
+    for (; task != NULL; task = task->joined)
+        if (task == us)
+            return true;
+    return false;
 }
 
 void task_stop_waiting(struct task *task)

@@ -28,6 +28,10 @@ bool task_can_wait(lua_State *L);
 int task_yield(lua_State *L, void (*undo)(struct task *task), lua_KContext ctx,
                lua_KFunction k);
 
+/* Would a wait of us for the task never end?  Only waits without a limit are
+ * followed. */
+bool task_waits_for(const struct task *task, const struct task *us);
+
 /* Something happened that the task waits for. */
 void task_wake(struct task *task);
 

@@ -424,7 +424,8 @@ static inline void rig_limit_memory(size_t more)
     if (more > 256 * 1024)
         fail_msg("it never goes well");
     task_free_idle(rig.script);
-    lua_gc(rig.script->L, LUA_GCCOLLECT, 0);
+    for (int i = 0; i < 2; i++) /* what is finalized goes the second time */
+        lua_gc(rig.script->L, LUA_GCCOLLECT, 0);
     rig.script->memory.limit = rig.script->memory.used + 1 + more;
 }
 

@@ -51,8 +51,8 @@ static const struct {
                       " wait() return 1 end }))" },
     { "table.move", "table.move({ 1 }, 1, 1, 1, setmetatable({}, "
                     "{ __newindex = function()\n wait() end }))" },
-    { "require", "package.preload.waits = function()\n wait() end\n"
-                 "package.loaded.waits = nil require('waits')" },
+    { "table.sort", "package.preload.waits = function()\n wait() end\n"
+                    "table.sort({ 2, 1 }, function() require('waits') end)" },
     { "load", "local ok, err = load(function()\n wait() end) error(err, 0)" },
     { "coroutine.close", "local co = coroutine.create(function()\n"
                          " local x <close> = on_close(function() wait() end)\n"
