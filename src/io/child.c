@@ -211,6 +211,48 @@ void children_forked(struct loop *loop)
         list_entry(link, struct child, link)->is_foreign = true;
 }
 
+void children_each(struct loop *loop, void (*fn)(void *arg, pid_t pid),
+                   void *arg)
+{
+    for (struct list *link = loop->children.next; link != &loop->children;
+         link = link->next) {
+        const struct child *child = list_entry(link, struct child, link);
+
+        if (!child->is_reaped)
+            fn(arg, child->pid);
+    }
+}
+
+static void kill_by(struct child *child, double deadline)
+{
+    struct pollfd life = { .fd = child->watcher.fd, .events = POLLIN };
+    double left = deadline - loop_now();
+
+    child_kill(child, SIGKILL);
+    if (!child->has_ended &&
+        poll(&life, 1, left > 0 ? (int)(left * 1000) : 0) == 1)
+        take_end(child);
+}
+
+void children_kill(struct loop *loop)
+{
+    double deadline = loop_now() + END_SECONDS;
+    struct list *link = loop->children.next;
+
+    while (link != &loop->children) {
+        struct child *child = list_entry(link, struct child, link);
+        bool had_ended = child->has_ended;
+
+        link = link->next;
+        kill_by(child, deadline);
+        child_reap(child);
+        if (child->has_ended && !had_ended && child->on_end != NULL)
+            child->on_end(child->arg);
+        else if (child->has_ended && child->is_let_go)
+            bury(child);
+    }
+}
+
 /* What cannot die now (it waits for a disk, or became another user) is left to
  * who inherits it. */
 void children_end(struct loop *loop)
@@ -220,13 +262,8 @@ void children_end(struct loop *loop)
     while (!list_is_empty(&loop->children)) {
         struct child *child =
             list_entry(list_take(&loop->children), struct child, link);
-        struct pollfd life = { .fd = child->watcher.fd, .events = POLLIN };
-        double left = deadline - loop_now();
 
-        child_kill(child, SIGKILL);
-        if (!child->has_ended &&
-            poll(&life, 1, left > 0 ? (int)(left * 1000) : 0) == 1)
-            take_end(child);
+        kill_by(child, deadline);
         if (child->has_ended) {
             bury(child);
         } else {

@@ -73,6 +73,14 @@ int child_kill(struct child *child, int signo);
  * its own, so it hears of their ends but cannot reap them. */
 void children_forked(struct loop *loop);
 
+/* Calls fn(arg, pid) for each child that has not been reaped. */
+void children_each(struct loop *loop, void (*fn)(void *arg, pid_t pid),
+                   void *arg);
+
+/* Before the process becomes another program, which would not know them: kills
+ * all, and waits for them, but not for ever. */
+void children_kill(struct loop *loop);
+
 /* At the end of a loop: waits for those that were let go of, which die, but not
  * for ever. */
 void children_end(struct loop *loop);

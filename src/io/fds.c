@@ -58,16 +58,19 @@ int fds_cloexec_above(int last)
     return cloexec_by_listing(last);
 }
 
-static void close_socket(int fd)
+static void close_talk(int fd, int keep)
 {
     struct stat st;
 
-    if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+    if (fd == keep || fstat(fd, &st) == -1)
+        return;
+    if (S_ISSOCK(st.st_mode) ||
+        (S_ISFIFO(st.st_mode) && (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0))
         close(fd);
 }
 
 /* Closing one while the folder is read takes none of the others off it. */
-void fds_close_sockets(int last)
+void fds_close_talks(int last, int keep)
 {
     DIR *dir = opendir("/proc/self/fd");
     const struct dirent *entry;
@@ -77,13 +80,13 @@ void fds_close_sockets(int last)
     if (dir == NULL) {
         getrlimit(RLIMIT_NOFILE, &limit);
         for (int fd = last + 1; (rlim_t)fd < limit.rlim_cur; fd++)
-            close_socket(fd);
+            close_talk(fd, keep);
         return;
     }
     while ((entry = readdir(dir)) != NULL)
         if (slice_to_number(slice_of(entry->d_name), INT_MAX, &number) &&
             (int)number > last)
-            close_socket((int)number);
+            close_talk((int)number, keep);
     closedir(dir);
 }
 

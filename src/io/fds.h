@@ -15,9 +15,10 @@ int fds_open_missing(void);
  * errno. */
 int fds_cloexec_above(int last);
 
-/* Closes the sockets among the descriptors above last, as a child does that
- * must not hold its parent's connections open. */
-void fds_close_sockets(int last);
+/* Closes the sockets among the descriptors above last, and the pipes that do
+ * not block, but keep, as a child does that must not hold its parent's
+ * connections open, or those of programs that its parent runs. */
+void fds_close_talks(int last, int keep);
 
 /* Raises the soft limit of open files to the hard one.  Returns 0, or -1 with
  * errno. */

@@ -16,6 +16,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum {
+    WARDS_MAX = 1024, /* that pass to another program: the text is limited */
+    WARDS_MS = 1000   /* they have to end when they are killed */
+};
+
 enum elder_state { ELDER_SERVES, ELDER_DRAINS, ELDER_ENDED };
 
 struct elder {
@@ -27,6 +32,13 @@ struct elder {
     int fd;   /* the link to it */
     int life; /* readable when it has ended; or -1 */
     struct ev_io news, end;
+    struct list wards; /* of struct ward */
+};
+
+/* What it runs, as our child. */
+struct ward {
+    struct list link;
+    pid_t pid;
 };
 
 void elders_init(struct elders *elders)
@@ -53,6 +65,7 @@ static struct elder *elder_new(struct elders *elders, pid_t pid, int fd,
     elder->generation = generation;
     elder->state = state;
     elder->life = -1;
+    list_init(&elder->wards);
     list_init(&elder->link);
     list_append(&elders->list, &elder->link);
     return elder;
@@ -74,6 +87,8 @@ static void unwatch(struct elder *elder)
 static void elder_del(struct elder *elder)
 {
     unwatch(elder);
+    while (!list_is_empty(&elder->wards))
+        free(list_entry(list_take(&elder->wards), struct ward, link));
     list_remove(&elder->link);
     close(elder->fd);
     free(elder);
@@ -85,12 +100,57 @@ static enum elder_state state_of(const struct upgrade_process *process)
                                         : ELDER_ENDED;
 }
 
+static void add_ward(struct elder *elder, pid_t pid)
+{
+    struct ward *ward = malloc(sizeof(*ward));
+
+    if (ward == NULL)
+        return; /* it stays a zombie until we end */
+    ward->pid = pid;
+    list_init(&ward->link);
+    list_append(&elder->wards, &ward->link);
+}
+
+void elders_add_ward(struct elders *elders, pid_t pid)
+{
+    add_ward(elder_of(elders->list.prev), pid);
+}
+
+/* The elder is gone, and what it ran has nobody else. */
+static void end_wards(struct elder *elder)
+{
+    int ms = 0;
+
+    for (struct list *link = elder->wards.next; link != &elder->wards;
+         link = link->next)
+        kill(-list_entry(link, struct ward, link)->pid, SIGKILL);
+    while (!list_is_empty(&elder->wards)) {
+        struct ward *ward = list_entry(elder->wards.next, struct ward, link);
+
+        while (waitpid(ward->pid, NULL, WNOHANG) == 0 && ms++ < WARDS_MS)
+            usleep(1000);
+        list_remove(&ward->link);
+        free(ward);
+    }
+}
+
+static void inherit_ward(struct elders *elders,
+                         const struct upgrade_process *process)
+{
+    for (struct list *link = elders->list.next; link != &elders->list;
+         link = link->next)
+        if (elder_of(link)->pid == (pid_t)process->id)
+            add_ward(elder_of(link), process->pid);
+}
+
 bool elders_inherit(struct elders *elders, const struct upgrade_state *state)
 {
     for (size_t i = 0; i < state->count; i++) {
         const struct upgrade_process *process = &state->processes[i];
         struct elder *elder;
 
+        if (process->role == UPGRADE_WARD)
+            inherit_ward(elders, process);
         if (process->role != UPGRADE_ELDER)
             continue;
         elder = elder_new(elders, process->pid, process->fd,
@@ -111,8 +171,29 @@ void elders_use_board(struct elders *elders, struct board *board,
         elder_of(link)->slot = BOARD_SLOTS;
 }
 
+static bool describe_wards(const struct elder *elder,
+                           struct upgrade_state *state, unsigned *wards)
+{
+    for (struct list *link = elder->wards.next;
+         link != &elder->wards && *wards < WARDS_MAX; link = link->next) {
+        const struct upgrade_process process = {
+            .role = UPGRADE_WARD,
+            .pid = list_entry(link, struct ward, link)->pid,
+            .fd = -1,
+            .id = (unsigned)elder->pid,
+        };
+
+        if (!upgrade_state_add(state, &process))
+            return false;
+        ++*wards;
+    }
+    return true;
+}
+
 bool elders_describe(const struct elders *elders, struct upgrade_state *state)
 {
+    unsigned wards = 0;
+
     for (struct list *link = elders->list.next; link != &elders->list;
          link = link->next) {
         const struct elder *elder = elder_of(link);
@@ -125,7 +206,8 @@ bool elders_describe(const struct elders *elders, struct upgrade_state *state)
             .state = elder->state,
         };
 
-        if (!upgrade_state_add(state, &process))
+        if (!upgrade_state_add(state, &process) ||
+            !describe_wards(elder, state, &wards))
             return false;
     }
     return true;
@@ -198,6 +280,7 @@ static void elder_ended(struct elder *elder)
         pid = waitpid(elder->pid, &status, 0);
     while (pid == -1 && errno == EINTR);
     log_end(elder, pid == elder->pid ? status : -1);
+    end_wards(elder);
     elder->state = ELDER_ENDED;
     unwatch(elder);
     leave_board(elder, pid == elder->pid ? status : -1);

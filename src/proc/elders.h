@@ -83,6 +83,11 @@ pid_t elders_fork(struct elders *elders, unsigned generation, unsigned slot,
                   int *link);
 void elders_take_back(struct elders *elders);
 
+/* A program that the last elder has run is a child of this process: when the
+ * elder has ended it is killed, if need be, and reaped; not before, or the
+ * elder could not find out how it has ended. */
+void elders_add_ward(struct elders *elders, pid_t pid);
+
 /* Forgets them all. */
 void elders_free(struct elders *elders);
 

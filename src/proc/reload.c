@@ -100,7 +100,7 @@ static void try_script(const struct reload *reload, int fd, pid_t parent)
         _exit(EX_SOFTWARE);
     if (to_syslog)
         log_close();
-    fds_close_sockets(STDERR_FILENO);
+    fds_close_talks(STDERR_FILENO, log_fd());
     if (to_syslog)
         log_open("syslog"); /* a connection of its own */
     log_set_level(LOG_LEVEL_ERROR);

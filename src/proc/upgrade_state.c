@@ -173,6 +173,9 @@ static void put_process(struct text *text,
         put(text, " elder=%ld,%d,%u,%u,%u", (long)process->pid, process->fd,
             process->slot, process->generation, process->state);
         break;
+    case UPGRADE_WARD:
+        put(text, " ward=%ld,%u", (long)process->pid, process->id);
+        break;
     }
 }
 
@@ -464,6 +467,17 @@ static bool read_elder(struct reader *reader)
            add(reader, &process);
 }
 
+static bool read_ward(struct reader *reader)
+{
+    const struct parts *parts = &reader->parts;
+    struct upgrade_process process = { .role = UPGRADE_WARD, .fd = -1 };
+
+    return parts->count == 2 &&
+           read_pid(parts->items[0], false, &process.pid) &&
+           read_number(parts->items[1], INT_MAX, &process.id) &&
+           add(reader, &process);
+}
+
 static bool read_spawned(struct reader *reader)
 {
     unsigned number;
@@ -554,6 +568,7 @@ static const struct {
     { "http", read_http_socket }, { "setting", read_setting },
     { "pidfile", read_pid_file }, { "template", read_template },
     { "worker", read_worker },    { "elder", read_elder },
+    { "ward", read_ward },
 };
 
 /* Reads one field.  seen: a bit for each of the single ones. */

@@ -5,6 +5,8 @@
  *       listen=6,tcp,127.0.0.1:9000 status=10,tcp,127.0.0.1:9001
  *       pidfile=7,/run/app.pid board=8
  *       template=4712,9,2,1 worker=4713,10,1,0,2,1,0,
+ * or, of a single process,
+ *       elder=4714,11,0,1,0 ward=4715,4714
  *
  * (in one line).  The first word is the version of all that two programs must
  * agree about: this text and the messages of link.h.  Fields that a reader does
@@ -36,7 +38,8 @@ enum {
 enum upgrade_role {
     UPGRADE_TEMPLATE,
     UPGRADE_WORKER,
-    UPGRADE_ELDER /* of a single process: see elders.h */
+    UPGRADE_ELDER, /* of a single process: see elders.h */
+    UPGRADE_WARD   /* a program that the elder (id: its process id) runs */
 };
 
 /* A process that the new program inherits as its child, or as the child of a

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "fcgi/session.h"
+#include "io/child.h"
 
 #include <errno.h>
 #include <string.h>
@@ -52,6 +53,7 @@ static void become_elder(struct worker *worker, int link)
     if (worker->config->status_listening != NULL)
         listen_close(worker->config->status_listening);
     ev_loop_fork(worker->loop->ev);
+    children_forked(worker->loop);
     upgrade_stop(&worker->upgrade); /* lets signals come */
     worker->elders = NULL;
     worker_watch_link(worker, link);
@@ -69,6 +71,11 @@ static void become_elder(struct worker *worker, int link)
               current->who.generation);
 }
 
+static void add_ward(void *arg, pid_t pid)
+{
+    elders_add_ward(arg, pid);
+}
+
 /* What is under way goes on in an elder. */
 static void become_another(struct worker *worker)
 {
@@ -80,6 +87,7 @@ static void become_another(struct worker *worker)
 
     if (worker->acceptors == NULL) { /* nothing is */
         board_release(board, slot);
+        children_kill(worker->loop);
     } else {
         elder = elders_fork(worker->elders, worker->current->who.generation,
                             index, &link);
@@ -91,6 +99,7 @@ static void become_another(struct worker *worker)
             upgrade_fail(&worker->upgrade, strerror(errno));
             return;
         }
+        children_each(worker->loop, add_ward, worker->elders);
     }
     upgrade_go(&worker->upgrade);
     if (elder != 0)

@@ -684,6 +684,39 @@ static void a_fork_can_kill_them(void **state)
     child_del(child);
 }
 
+static void add_pid(void *arg, pid_t pid)
+{
+    long *sum = arg;
+
+    *sum += pid;
+}
+
+/* As before execve. */
+static void all_are_killed_at_once(void **state)
+{
+    struct child *child = start_shell("exec sleep 1000"), *gone;
+    unsigned ends = 0;
+    long sum = 0;
+
+    (void)state;
+    close_pipes();
+    gone = start_shell("exec sleep 1000");
+    child_on_end(child, count, &ends);
+    children_each(loop, add_pid, &sum);
+    assert_int_equal(sum, (long)child_pid(child) + child_pid(gone));
+    child_del(gone);
+    children_kill(loop);
+    assert_int_equal(ends, 1);
+    assert_int_equal(child_status(child), 128 + SIGKILL);
+    assert_int_equal(kill(child_pid(child), 0), -1); /* it was reaped */
+    sum = 0;
+    children_each(loop, add_pid, &sum);
+    assert_int_equal(sum, 0);
+    children_kill(loop);
+    child_del(child);
+    assert_int_equal(ends, 1);
+}
+
 /* --- what runs out ---------------------------------------------------------
  */
 
@@ -820,6 +853,7 @@ int main(void)
         CHILD_TEST(they_end_with_the_process_that_started_them),
         CHILD_TEST(a_fork_hears_how_they_end),
         CHILD_TEST(a_fork_can_kill_them),
+        CHILD_TEST(all_are_killed_at_once),
         CHILD_TEST(memory_may_run_out),
         CHILD_TEST(descriptors_may_run_out),
         CHILD_TEST(processes_may_run_out),

@@ -233,29 +233,33 @@ static void nothing_is_allocated(void **state)
     assert_int_equal(run(count_allocations), 0);
 }
 
-static int close_my_sockets(void)
+static int close_my_talks(void)
 {
-    int pair[2], pipes[2];
+    int pair[2], pipes[2], mine[2], kept[2];
 
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == -1 || pipe(pipes) == -1)
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == -1 || pipe(pipes) == -1 ||
+        pipe2(mine, O_NONBLOCK) == -1 || pipe2(kept, O_NONBLOCK) == -1)
         return 1;
     for (int fd = 100; fd < 150; fd++) /* a folder is read in pieces */
         if (dup2(pair[0], fd) == -1)
             return 2;
-    fds_close_sockets(pair[0]);
+    fds_close_talks(pair[0], kept[1]);
     if (fcntl(pair[0], F_GETFD) == -1 || fcntl(pair[1], F_GETFD) != -1)
         return 3;
     for (int fd = 100; fd < 150; fd++)
         if (fcntl(fd, F_GETFD) != -1)
             return 4;
+    if (fcntl(mine[0], F_GETFD) != -1 || fcntl(mine[1], F_GETFD) != -1 ||
+        fcntl(kept[0], F_GETFD) != -1 || fcntl(kept[1], F_GETFD) == -1)
+        return 6;
     return fcntl(pipes[0], F_GETFD) != -1 && fcntl(pipes[1], F_GETFD) != -1 ? 0
                                                                             : 5;
 }
 
-static void only_sockets_above_are_closed(void **state)
+static void only_sockets_and_quick_pipes_above_are_closed(void **state)
 {
     (void)state;
-    assert_int_equal(run(close_my_sockets), 0);
+    assert_int_equal(run(close_my_talks), 0);
 }
 
 int main(void)
@@ -269,7 +273,7 @@ int main(void)
         cmocka_unit_test(the_soft_limit_can_be_set_back),
         cmocka_unit_test(a_descriptor_that_cannot_be_opened_is_an_error),
         cmocka_unit_test(nothing_is_allocated),
-        cmocka_unit_test(only_sockets_above_are_closed),
+        cmocka_unit_test(only_sockets_and_quick_pipes_above_are_closed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

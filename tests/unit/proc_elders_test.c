@@ -146,6 +146,50 @@ static void a_killed_one_serves_no_more(void **state)
     assert_false(elders_serve(&elders));
 }
 
+/* A program of its own session, as an elder runs it; it ends when told to. */
+static pid_t fork_ward(int go)
+{
+    pid_t pid = fork();
+    char byte;
+
+    if (pid == 0) {
+        setsid();
+        _exit(read(go, &byte, 1) == 1 ? 0 : 1);
+    }
+    while (getpgid(pid) != pid)
+        usleep(1000);
+    return pid;
+}
+
+static void what_an_elder_runs_ends_with_it(void **state)
+{
+    int go[2], quick_go[2];
+    siginfo_t info = { .si_pid = 0 };
+    pid_t elder = fork_elder(), slow, quick;
+
+    (void)state;
+    assert_int_equal(pipe(go), 0);
+    assert_int_equal(pipe(quick_go), 0);
+    slow = fork_ward(go[0]);
+    quick = fork_ward(quick_go[0]);
+    elders_add_ward(&elders, slow);
+    elders_add_ward(&elders, quick);
+    elders_watch(&elders, ev);
+    elders_take(&elders, take, NULL);
+    assert_int_equal(write(quick_go[1], "", 1), 1);
+    waitid(P_PID, (id_t)quick, &info, WEXITED | WNOWAIT);
+    ev_run(ev, EVRUN_NOWAIT); /* the elder may want to see how it ended */
+    assert_int_equal(kill(quick, 0), 0);
+    kill(elder, SIGKILL);
+    run_until_gone();
+    assert_int_equal(waitpid(slow, NULL, WNOHANG), -1);
+    assert_int_equal(waitpid(quick, NULL, WNOHANG), -1);
+    for (int i = 0; i < 2; i++) {
+        close(go[i]);
+        close(quick_go[i]);
+    }
+}
+
 static void they_pass_through_a_state(void **state)
 {
     struct upgrade_state left, again;
@@ -164,16 +208,25 @@ static void they_pass_through_a_state(void **state)
     assert_true(upgrade_state_add(
         &left,
         &(struct upgrade_process){ .role = UPGRADE_TEMPLATE, .fd = -1 }));
+    for (unsigned id = 4710; id < 4713; id++) /* one of them is known */
+        assert_true(upgrade_state_add(
+            &left,
+            &(struct upgrade_process){
+                .role = UPGRADE_WARD, .pid = 4715, .fd = -1, .id = id }));
     assert_true(elders_inherit(&elders, &left));
     upgrade_state_init(&again);
     assert_true(elders_describe(&elders, &again));
-    assert_int_equal(again.count, 1);
+    assert_int_equal(again.count, 2);
     assert_int_equal(again.processes[0].role, UPGRADE_ELDER);
     assert_int_equal(again.processes[0].pid, 4711);
     assert_int_equal(again.processes[0].fd, fds[0]);
     assert_int_equal(again.processes[0].slot, 3);
     assert_int_equal(again.processes[0].generation, 2);
     assert_int_equal(again.processes[0].state, 1);
+    assert_int_equal(again.processes[1].role, UPGRADE_WARD);
+    assert_int_equal(again.processes[1].pid, 4715);
+    assert_int_equal(again.processes[1].fd, -1);
+    assert_int_equal(again.processes[1].id, 4711);
     upgrade_state_free(&left);
     upgrade_state_free(&again);
     close(fds[1]);
@@ -209,6 +262,7 @@ int main(void)
         ELDERS_TEST(last_words_wait_for_who_hears_them),
         ELDERS_TEST(one_that_is_taken_back_was_never_there),
         ELDERS_TEST(a_killed_one_serves_no_more),
+        ELDERS_TEST(what_an_elder_runs_ends_with_it),
         ELDERS_TEST(they_pass_through_a_state),
         ELDERS_TEST(without_memory_there_is_none),
     };

@@ -43,6 +43,7 @@ static struct upgrade_state full_state(void)
         { UPGRADE_WORKER, 4713, 13, 1, 0, 2, 1, 0, "" },
         { UPGRADE_WORKER, 0, 14, 1023, 511, 1, 0, 1, "max-requests" },
         { UPGRADE_ELDER, 4714, 15, 0, 5, 1, 1, 0, "" },
+        { UPGRADE_WARD, 4715, -1, 4714, 0, 0, 0, 0, "" },
     };
 
     sockets[0].name = text("[::1]:9000");
@@ -70,7 +71,7 @@ static struct upgrade_state full_state(void)
         .status_listening = { &status_socket, 1 },
         .settings = { settings, 2 },
         .processes = processes,
-        .count = 5,
+        .count = 6,
     };
 }
 
@@ -237,6 +238,10 @@ static void what_is_wrong_is_refused(void **state)
         { "1 worker=1,9,1,0,1,0,0,x,y", "worker is malformed, or there twice" },
         { "1 elder=0,9,0,1,0", "elder is malformed, or there twice" },
         { "1 elder=1,-,0,1,0", "elder is malformed, or there twice" },
+        { "1 ward=1", "ward is malformed, or there twice" },
+        { "1 ward=0,1", "ward is malformed, or there twice" },
+        { "1 ward=1,x", "ward is malformed, or there twice" },
+        { "1 ward=1,2,3", "ward is malformed, or there twice" },
     };
 
     (void)state;
