@@ -637,6 +637,21 @@ function fcgi.escape(s) end
 ---@return string unescaped
 function fcgi.unescape(s) end
 
+--- A path below a folder: "." and ".." are resolved by their names alone.  nil
+--- when it leads out of the folder.  Links are not looked at; req:send_file's
+--- option root does that, too.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(fcgi.join("/srv/www", "/css/../a.css")) --> "/srv/www/a.css"
+--- print(fcgi.join("/srv/www", "../passwd")) --> nil
+--- ```
+---@nodiscard
+---@param root string
+---@param path string
+---@return string? joined
+function fcgi.join(root, path) end
+
 --- Makes text safe to stand in HTML, between tags or in an attribute in quotes:
 --- `& < > " '` become entities.
 ---
@@ -1512,6 +1527,75 @@ function Request:send(status, headers, body) end
 ---@return true? done
 ---@return fcgi.Over? err
 function Request:redirect(url, status) end
+
+--- What req:send_file may be told.
+---
+--- ```lua
+--- local options = { type = "application/x-tar", root = "/nowhere" }
+--- print(req:send_file("a.tar", options)) --> nil, "not found"
+--- ```
+---@class fcgi.SendFileOptions
+--- The media type; by default that of the name's ending.
+---@field type? string
+--- A tag of your own; false: none.
+---@field etag? string|false
+--- A folder that the path is in, whatever links say.
+---@field root? string
+
+--- Answers with a file and finishes.  ETag, Last-Modified, Accept-Ranges,
+--- Content-Type and Content-Length are set unless the script has done it; Range,
+--- If-Range, If-Match, If-None-Match, If-Modified-Since and If-Unmodified-Since
+--- are heeded, for GET and HEAD and while no status was set; several ranges are
+--- answered with the whole.  What is no regular file is "not found", and so is a
+--- path that leaves the root.  An open file is sent from where it stands on, and
+--- stays open.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local file = assert(io.open(os.tmpname(), "w+"))
+--- file:write("0123456789")
+--- file:seek("set", 2)
+--- print(req:send_file("etc/passwd", { root = "/tmp" })) --> nil, "not found"
+--- print(req:send_file(file, { type = "text/plain" })) --> true
+--- ```
+---@async
+---@param source string|file* a path, or an open file
+---@param options? fcgi.SendFileOptions
+---@return true? done
+---@return "not found"|fcgi.Over|string|nil err
+function Request:send_file(source, options) end
+
+--- What req:event sends.
+---
+--- ```lua
+--- req:event { event = "tick", id = 7, data = "two\nlines", retry = 2.5 }
+--- ```
+---@class fcgi.Event
+--- Lines, each of which is a line of the event's data.
+---@field data? string|number
+--- What kind of event it is; "message" for browsers.
+---@field event? string|number
+--- Sent back as Last-Event-ID when a browser reconnects.
+---@field id? string|number
+--- Seconds until it does.
+---@field retry? number
+
+--- Sends a server-sent event and flushes it.  The first one sends the head:
+--- Content-Type text/event-stream, Cache-Control no-cache, and X-Accel-Buffering,
+--- so that nginx passes each on at once; what the script has set stays.  While
+--- the handler is silent a comment goes out every 15 seconds, so that proxies
+--- keep the connection.  nil, "aborted" ends loops.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(req:event "hello") --> true
+--- print(req:event { event = "tick", id = 7, data = "two\nlines" }) --> true
+--- ```
+---@async
+---@param event string|number|fcgi.Event
+---@return true? sent
+---@return fcgi.Over? err
+function Request:event(event) end
 
 --- Ends the answer; the handler goes on.  Doing it again is no mistake; what is
 --- written later gives nil, "finished".  The app status is a number for the web

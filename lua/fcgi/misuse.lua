@@ -17,7 +17,7 @@ function misuse.pass_on(ok, ...)
   if not ok then
     local err = ...
     if type(err) == "string" then
-      err = err:gsub("^fcgi/%l+%.lua:%d+: ", "")
+      err = err:gsub("^fcgi/[%l_/]+%.lua:%d+: ", "")
     end
     error(err, 3)
   end

@@ -39,6 +39,32 @@ function tools.unescape(s)
   return urlencoded.unescape(tostring(s))
 end
 
+--- A path below a folder, as a URL's path names it: "." and ".." are resolved
+--- by their names alone.  nil when it leads out of the folder.  Links are not
+--- looked at: req:send_file's option root does that.
+---@param root string
+---@param path string
+---@return string?
+function tools.join(root, path)
+  if type(root) ~= "string" then
+    bad_argument("join", expected("string", root))
+  elseif type(path) ~= "string" then
+    error(("bad argument #2 to 'join' (%s)"):format(expected("string", path)), 2)
+  elseif path:find("\0", 1, true) then
+    return nil
+  end
+  local names = {}
+  for name in path:gmatch("[^/]+") do
+    if name == ".." then
+      if #names == 0 then return nil end
+      names[#names] = nil
+    elseif name ~= "." then
+      names[#names + 1] = name
+    end
+  end
+  return root:gsub("/+$", "") .. "/" .. table.concat(names, "/")
+end
+
 local entities = {
   ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;",
   ["'"] = "&#39;",

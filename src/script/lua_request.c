@@ -7,6 +7,7 @@
 
 #include "core/params.h"
 #include "script/errors.h"
+#include "script/lua_send_file.h"
 #include "script/report.h"
 #include "script/task.h"
 
@@ -572,6 +573,21 @@ static void open_files(lua_State *L, int methods, int class)
     lua_call(L, 2, 1);
 }
 
+/* Adds methods that send files and events: f(methods, private, memo). */
+static void open_sending(lua_State *L, const char *module, int methods,
+                         int class)
+{
+    lua_getglobal(L, "require");
+    lua_pushstring(L, module);
+    lua_call(L, 1, 1);
+    lua_pushvalue(L, methods);
+    lua_send_file_push(L, class);
+    add_functions(L, lua_request_private, class);
+    lua_pushvalue(L, class);
+    lua_pushcclosure(L, l_memo, 1);
+    lua_call(L, 3, 0);
+}
+
 void lua_request_open(lua_State *L)
 {
     int class, methods;
@@ -601,6 +617,8 @@ void lua_request_open(lua_State *L)
     add_lua_half(L, "fcgi.request", methods, class);
     open_answers(L, methods, class);
     add_lua_half(L, "fcgi.respond", methods, class);
+    open_sending(L, "fcgi.send_file", methods, class);
+    open_sending(L, "fcgi.event", methods, class);
     lua_settop(L, class);
     script_of(L)->request_class = luaL_ref(L, LUA_REGISTRYINDEX);
 }

@@ -423,6 +423,7 @@ CALLS = {
     "fcgi.escape": "fcgi.escape(big)",
     "fcgi.unescape": "fcgi.unescape(big)",
     "fcgi.html": "fcgi.html(big)",
+    "fcgi.join": "local _ = fcgi.join('/', 'a')",
     "fcgi.encode_query": "fcgi.encode_query { a = big }",
     "fcgi.decode_query": "fcgi.decode_query(big)",
     "fcgi.date": "fcgi.date()",
@@ -476,6 +477,8 @@ CALLS = {
     "fcgi.Request:flush": "req:write('x') req:flush()",
     "fcgi.Request:send": "req:send(200, {}, big)",
     "fcgi.Request:redirect": "req:redirect('/')",
+    "fcgi.Request:send_file": "req:send_file('/proc/self/exe')",
+    "fcgi.Request:event": "req:event('x')",
     "fcgi.Request:finish": "req:write('x') req:finish()",
 }
 

@@ -291,3 +291,32 @@ describe("fcgi.date", function()
     assert.are.equal("Sun, 06 Nov 1994 08:49:37 GMT", text)
   end)
 end)
+
+describe("join", function()
+  it("stays below the folder", function()
+    for path, joined in pairs {
+      [""] = "/r/", ["/"] = "/r/", ["a"] = "/r/a", ["/a/b"] = "/r/a/b",
+      ["a//b/"] = "/r/a/b", ["./a/./b/."] = "/r/a/b", ["a/../b"] = "/r/b",
+      ["a/b/../../c"] = "/r/c", ["..."] = "/r/...", ["..a"] = "/r/..a",
+      ["a\\..\\b"] = "/r/a\\..\\b",
+    } do
+      assert.are.equal(joined, tools.join("/r", path))
+      assert.are.equal(joined, tools.join("/r//", path))
+    end
+    assert.are.equal("/a", tools.join("/", "a"))
+  end)
+
+  it("gives nil for what leaves it", function()
+    for _, path in ipairs { "..", "../a", "a/../..", "/../r/a", "a/../../r",
+      "a\0", "\0" } do
+      assert.is_nil(tools.join("/r", path))
+    end
+  end)
+
+  it("refuses what is no string", function()
+    refuses("bad argument #1 to 'join' (string expected, got nil)",
+      tools.join)
+    refuses("bad argument #2 to 'join' (string expected, got number)",
+      tools.join, "/r", 1)
+  end)
+end)
