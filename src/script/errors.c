@@ -237,3 +237,14 @@ void errors_log(lua_State *L, struct request *req)
     errors_show(L, &text, &trace);
     report_error(script_of(L), req, text, trace);
 }
+
+void errors_push_where(lua_State *L)
+{
+    lua_Debug ar;
+    int level = 1;
+
+    while (lua_getstack(L, level, &ar) && lua_getinfo(L, "S", &ar) &&
+           (*ar.what == 'C' || strncmp(ar.source, "=fcgi/", 6) == 0))
+        level++;
+    luaL_where(L, level);
+}

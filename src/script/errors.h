@@ -54,4 +54,9 @@ void errors_show(lua_State *L, struct slice *text, struct slice *trace);
 /* Logs what errors_take left on top of the stack, and leaves it. */
 void errors_log(lua_State *L, struct request *req);
 
+/* Pushes "app.lua:12: ", where the script called what runs: functions of C and
+ * of lua/fcgi are passed over; "" when there is no such line.  As luaL_where
+ * does otherwise. */
+void errors_push_where(lua_State *L);
+
 #endif

@@ -7,7 +7,9 @@
 
 #include "base/log.h"
 #include "script/cancel.h"
+#include "script/errors.h"
 #include "script/lua_metrics.h"
+#include "script/lua_ngx.h"
 #include "script/lua_ready.h"
 #include "script/lua_task.h"
 #include "script/lua_tools.h"
@@ -110,7 +112,7 @@ static int l_log(lua_State *L)
         return luaL_argerror(L, 1, bad_level);
     if (!log_is_on(level))
         return 0;
-    luaL_where(L, 1); /* "app.lua:12: " */
+    errors_push_where(L); /* "app.lua:12: " */
     lua_replace(L, 1);
     log_values(L, level, join_values(L, 1, ""));
     return 0;
@@ -213,7 +215,7 @@ static void open_tasks(lua_State *L)
     int module = lua_gettop(L);
 
     require_half(L, "fcgi.tasks");
-    lua_newtable(L); /* what only that module gets */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, script_of(L)->private);
     lua_pushvalue(L, module);
     lua_task_open(L);
     lua_insert(L, -2);
@@ -244,6 +246,9 @@ void lua_fcgi_open(lua_State *L)
     lua_pushvalue(L, -2);
     lua_setfield(L, -2, "fcgi");
     lua_pop(L, 1);
+    lua_newtable(L);
+    luaL_setfuncs(L, lua_ngx, 0);
+    script_of(L)->private = luaL_ref(L, LUA_REGISTRYINDEX);
     add_lua_half(L, "fcgi.tools", lua_gettop(L));
     open_tasks(L);
     lua_pop(L, 1);

@@ -174,11 +174,11 @@ static int push_timeout(lua_State *L)
     return 2;
 }
 
-/* fcgi.spawn(f, ...) -> task; upvalue 1: the class */
-static int l_spawn(lua_State *L)
+/* Spawns on behalf of a task; NULL: of the worker. */
+static int spawn(lua_State *L, struct task *by)
 {
     struct script *script = script_of(L);
-    struct task *by = script->running, *root = NULL;
+    struct task *root = NULL;
     struct lua_task *self;
     struct task *task;
     int nargs;
@@ -211,6 +211,19 @@ static int l_spawn(lua_State *L)
         task_set_deadline(task, TASK_PATIENCE);
     }
     return 1;
+}
+
+/* fcgi.spawn(f, ...) -> task; upvalue 1: the class */
+static int l_spawn(lua_State *L)
+{
+    return spawn(L, task_running(L));
+}
+
+/* spawn_of_worker(f, ...) -> task: as if the script, while it was loaded, had
+ * spawned it */
+static int l_spawn_of_worker(lua_State *L)
+{
+    return spawn(L, NULL);
 }
 
 /* Is the error of the object at index 1 still waiting to be joined? */
@@ -527,6 +540,7 @@ void lua_task_open(lua_State *L)
     static const luaL_Reg private[] = {
         { "has_ended", l_has_ended },
         { "outcome", l_outcome },
+        { "spawn_of_worker", l_spawn_of_worker },
         { NULL, NULL },
     };
     static const luaL_Reg waiter_methods[] = {

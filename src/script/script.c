@@ -44,7 +44,8 @@ static int embedded_k(lua_State *L, int status, lua_KContext ctx)
     return 1;
 }
 
-/* The loader of a module of lua/fcgi; upvalue 1 is its entry. */
+/* The loader of a module of lua/fcgi; upvalue 1 is its entry.  The module gets
+ * its name and the private table. */
 static int load_embedded(lua_State *L)
 {
     const struct embedded_lua *entry = lua_touserdata(L, lua_upvalueindex(1));
@@ -54,7 +55,8 @@ static int load_embedded(lua_State *L)
                          lua_tostring(L, -1), "t") != LUA_OK)
         return lua_error(L);
     lua_pushstring(L, entry->module);
-    lua_callk(L, 1, 1, 0, embedded_k); /* it may require others */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, script_of(L)->private);
+    lua_callk(L, 2, 1, 0, embedded_k); /* it may require others */
     return 1;
 }
 
@@ -413,8 +415,8 @@ enum script_status script_load(const struct script_config *config,
     script->name = base_name(config->path);
     script->phase = "the script is being loaded";
     script->memory.limit = config->memory_limit;
-    script->module = script->settings = script->answer = script->authorize =
-        LUA_NOREF;
+    script->module = script->private = LUA_NOREF;
+    script->settings = script->answer = script->authorize = LUA_NOREF;
     for (int i = 0; i < HOOK_COUNT; i++)
         script->hooks[i] = LUA_NOREF;
     list_init(&script->tasks);

@@ -66,6 +66,7 @@ struct script {
 
     int hooks[HOOK_COUNT]; /* references, or LUA_NOREF */
     int module;            /* reference of `fcgi` */
+    int private;           /* ... and of what modules of lua/fcgi get besides */
     int request_class;     /* reference of its metatable */
     int settings;          /* reference of the table that was returned */
     int answer, authorize; /* references of lua/fcgi/answer.lua's functions */

@@ -5,6 +5,7 @@
 #include "script/wait.h"
 
 #include "script/cancel.h"
+#include "script/errors.h"
 
 #include <string.h>
 
@@ -106,17 +107,10 @@ static void push_obstacle(lua_State *L, struct frame *frame)
                        frame->is_closing ? "coroutine.close" : "a C function");
 }
 
-/* Raises the message on top of the stack with the line of the script, even if
- * a function of lua/fcgi stands between, or one of C after a tail call. */
+/* Raises the message on top of the stack with the line of the script. */
 static void raise_at_script(lua_State *L)
 {
-    lua_Debug ar;
-    int level = 1;
-
-    while (lua_getstack(L, level, &ar) && lua_getinfo(L, "S", &ar) &&
-           (*ar.what == 'C' || strncmp(ar.source, "=fcgi/", 6) == 0))
-        level++;
-    luaL_where(L, level);
+    errors_push_where(L);
     lua_insert(L, -2);
     lua_concat(L, 2);
     lua_error(L);

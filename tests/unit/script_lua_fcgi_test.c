@@ -137,6 +137,19 @@ static void log_adds_the_line_and_the_request(void **state)
     rig_assert_logged("app.lua:9: one 2 nil true (GET -, -, req ");
 }
 
+static void the_line_is_that_of_the_script(void **state)
+{
+    (void)state;
+    serve("pcall(fcgi.log, 'notice', 'through pcall')\n"
+          "table.sort({ 1, 2 }, function()\n"
+          "  fcgi.log('notice', 'in a comparator')\n"
+          "end)\n"
+          "fcgi.spawn(fcgi.log, 'notice', 'by nobody'):join()");
+    rig_assert_logged("app.lua:9: through pcall");
+    rig_assert_logged("app.lua:11: in a comparator");
+    rig_assert_logged("] by nobody");
+}
+
 static void log_has_levels(void **state)
 {
     (void)state;
@@ -318,6 +331,7 @@ int main(void)
         SCRIPT_TEST(only_a_cancellation_has_a_reason),
         SCRIPT_TEST(a_reason_that_was_replaced_is_none),
         SCRIPT_TEST(log_adds_the_line_and_the_request),
+        SCRIPT_TEST(the_line_is_that_of_the_script),
         SCRIPT_TEST(log_has_levels),
         SCRIPT_TEST(a_level_that_is_off_converts_nothing),
         SCRIPT_TEST(more_lines_stand_below_the_first),
