@@ -12,6 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from support import backends  # noqa: E402
 from support import gateway as gateways  # noqa: E402
+from support import unpacked  # noqa: E402
 
 
 def pytest_sessionstart(session):
@@ -105,3 +106,9 @@ def mariadb(shared_backends):
 def mailer(shared_backends):
     """An SMTP server; its mails are those of all tests."""
     return shared_backends.get(backends.Mailer)
+
+
+@pytest.fixture(scope="session")
+def resty():
+    """Options with which a gateway's script finds OpenResty's libraries."""
+    return unpacked.options()

@@ -70,6 +70,8 @@ build() {
 
 # Without the packages all the rest would fail in less clear ways.
 step "packages" install_packages "${packages[@]}" || exit 1
+step "libraries" tests/tools/unpack.sh build/unpacked \
+    lua-nginx-redis lua-nginx-memcached lua-nginx-websocket || exit 1
 
 if step "build (gcc, ASan, UBSan)" build build/dev --preset dev \
     -DCMAKE_C_COMPILER=gcc -DFCGI_LUA_REQUIRE_TOOLS="$strict"; then
