@@ -242,6 +242,37 @@ a:join()
 b:join()
 print(log) --> { "a1", "b1", "a2", "b2" }
 ```
+
+# Sockets
+
+fcgi.connect and fcgi.tcp make sockets (fcgi.Socket) whose functions have the
+names and meanings of LuaSocket, and some of OpenResty's besides.  They wait as
+all that waits does: only the task that calls, nobody else.  A socket belongs
+to nobody's request: it may live in a module and serve one request after the
+other.  One task at a time can read a socket, and one can write it; a second
+one gets nil, "socket busy reading" or "socket busy writing".
+
+Functions that fail give nil and why: "closed" (by the peer, by a reset, or by
+another task), "timeout", "connection refused" or what the system says.  What
+had come until then is the third result.  A task that is cancelled while it
+waits leaves the socket as it is: what has come can still be received.
+
+Sockets cannot be opened while the script is being loaded, nor in on_start:
+there is no loop yet.  on_worker may.  A socket that nobody holds any more is
+closed by the collector; better hold it in a `<close>` variable.
+
+The examples of fcgi.Socket begin with this: `near` and `far` are the two ends
+of a connection.
+
+```lua
+local fcgi = require "fcgi"
+local server <close> = fcgi.tcp()
+assert(server:bind("127.0.0.1", 0)) -- a free port
+assert(server:listen())
+local host, port = server:getsockname()
+local near <close> = assert(fcgi.connect(host .. ":" .. port))
+local far <close> = assert(server:accept())
+```
 ]==]
 
 --- What is in a header's value: several values are several header lines.
@@ -576,6 +607,34 @@ function fcgi.channel(capacity) end
 ---@return "timeout"|"closed"|string|nil err
 function fcgi.wait(fd, mode, seconds) end
 
+--- Connects to a server, and returns the socket: "HOST:PORT", "[V6]:PORT" or
+--- "unix:/PATH".  Raises for an address of another form.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local sock, err = fcgi.connect "unix:/no/such/socket"
+--- print(err) --> "No such file or directory"
+--- ```
+---@async
+---@param address string
+---@param options? fcgi.ConnectOptions
+---@return fcgi.Socket? socket
+---@return string? err
+function fcgi.connect(address, options) end
+
+--- Makes a socket that is not connected yet: its own connect does that, or
+--- bind and listen make it a server.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local sock <close> = fcgi.tcp()
+--- sock:settimeout(2)
+--- print(sock:connect("127.0.0.1", 1)) --> nil, "connection refused"
+--- ```
+---@nodiscard
+---@return fcgi.Socket socket
+function fcgi.tcp() end
+
 --- A number that only grows, on the status page (`--status`) beside the
 --- program's own.  It belongs to the whole service: all workers add to it, and
 --- it outlives them and reloads.  The same name, with the same labels, is the
@@ -908,6 +967,307 @@ function Channel:get(timeout) end
 --- print(channel:get()) --> nil, "closed"
 --- ```
 function Channel:close() end
+
+--- What fcgi.connect may be told.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local sock, err = fcgi.connect("127.0.0.1:1", { timeout = 2 })
+--- print(err) --> "connection refused"
+--- ```
+---@class fcgi.ConnectOptions
+--- Seconds for connecting; then it is the socket's settimeout.
+---@field timeout? number
+
+--- A connection to a server, or a server's socket: see the chapter "Sockets",
+--- whose two ends `near` and `far` the examples are about.  It may be the value
+--- of a `<close>` variable: it is closed at the end of the block.
+---
+--- ```lua
+--- near:send("GET shoes\r\n")
+--- print(far:receive()) --> "GET shoes"
+--- ```
+---@class fcgi.Socket
+local Socket = {}
+
+--- Connects to a host's port, or to a unix socket: "unix:/PATH".  A socket that
+--- failed to connect, or was closed, can be connected again.
+---
+--- ```lua
+--- near:close()
+--- print(near:connect(host, port)) --> 1
+--- print(near:connect(host, port)) --> nil, "already connected"
+--- ```
+---@async
+---@param host string
+---@param port? integer
+---@return 1? done
+---@return string? err
+function Socket:connect(host, port) end
+
+--- Gives a new socket an address of this machine: "*" is every address, port 0
+--- a free one, "unix:/PATH" a socket in the file system.
+---
+--- ```lua
+--- local sock <close> = fcgi.tcp()
+--- print(sock:bind(host, port)) --> nil, "address already in use"
+--- ```
+---@param host string
+---@param port? integer
+---@return 1? done
+---@return string? err
+function Socket:bind(host, port) end
+
+--- Makes a socket that is bound a server, which others can connect to.
+---
+--- ```lua
+--- local sock <close> = fcgi.tcp()
+--- sock:bind("127.0.0.1", 0)
+--- print(sock:listen()) --> 1
+--- ```
+---@param backlog? integer connections that may wait for accept; default: 128
+---@return 1? done
+---@return string? err
+function Socket:listen(backlog) end
+
+--- Waits for the next connection to a server.  Its limits of time are those of
+--- receiving; the new socket has none.
+---
+--- ```lua
+--- server:settimeout(0.01)
+--- print(server:accept()) --> nil, "timeout"
+--- ```
+---@async
+---@return fcgi.Socket? socket
+---@return string? err
+function Socket:accept() end
+
+--- Receives a line ("*l", the default), all until the peer closes ("*a"), or a
+--- number of bytes.  A line comes without its newline and without any carriage
+--- returns, and has 16 MiB at most: else the result is nil, "too large", and the
+--- bytes stay where they are.  "*a" gives nil, "closed", "" when nothing has
+--- come.  The prefix is put in front of what is received, and counts for a
+--- number of bytes: give what the third result of a failed call was, and it goes
+--- on where that ended.
+---
+--- ```lua
+--- far:send("HTTP/1.1 200 OK\r\n\r\nhel")
+--- print(near:receive()) --> "HTTP/1.1 200 OK"
+--- print(near:receive()) --> ""
+--- near:settimeout(0.01)
+--- local body, err, begun = near:receive(5) --> nil, "timeout", "hel"
+--- far:send("lo")
+--- print(near:receive(5, begun)) --> "hello"
+--- ```
+---@async
+---@param pattern? "*l"|"*a"|"l"|"a"|integer
+---@param prefix? string|number
+---@return string? data
+---@return string? err
+---@return string? partial what had come; data is nil
+function Socket:receive(pattern, prefix) end
+
+--- Receives what is there: as soon as there is something, and at most max bytes.
+---
+--- ```lua
+--- far:send("hello")
+--- print(near:receiveany(3)) --> "hel"
+--- print(near:receiveany(4096)) --> "lo"
+--- ```
+---@async
+---@param max integer
+---@return string? data
+---@return string? err
+function Socket:receiveany(max) end
+
+--- Returns a function that receives all up to a pattern, which is plain text,
+--- and drops that.  With a size it gives no more bytes than that at a time, and
+--- after the last ones nil alone; then it begins anew.  Between two patterns may
+--- be 16 MiB, unless there is a size.
+---
+--- ```lua
+--- far:send("one, two, three--")
+--- local next_word = near:receiveuntil(", ")
+--- print(next_word(), next_word()) --> "one", "two"
+--- local next_part = near:receiveuntil("--")
+--- print(next_part(4)) --> "thre"
+--- print(next_part(4)) --> "e"
+--- print(next_part(4)) --> nil, nil, nil
+--- ```
+---@nodiscard
+---@param pattern string
+---@param options? {inclusive: boolean} inclusive: with the pattern
+---@return async fun(size?: integer): string?, string?, string? iterator
+function Socket:receiveuntil(pattern, options) end
+
+--- Sends a string, a number or a list of them, of lists as well, and returns
+--- when the system has taken all of it.  The indices choose a part, as those of
+--- string.sub.  The result is the index of the last byte that was sent.
+---
+--- ```lua
+--- print(near:send { "SET ", { "shoes", " ", 2 }, "\n" }) --> 12
+--- print(far:receive()) --> "SET shoes 2"
+--- print(near:send("hello\n", 5)) --> 6
+--- print(far:receive()) --> "o"
+--- ```
+---@async
+---@param data fcgi.Text
+---@param first? integer default: 1
+---@param last? integer default: -1
+---@return integer? sent
+---@return string? err
+---@return integer? sent_before the index of the last byte that was sent
+function Socket:send(data, first, last) end
+
+--- Is something there that has come and was not received?
+---
+--- ```lua
+--- far:send("one\ntwo\n")
+--- near:receive()
+--- print(near:dirty()) --> true
+--- ```
+---@nodiscard
+---@return boolean is_dirty
+function Socket:dirty() end
+
+--- Limits how long each wait of connect, send and receive may take: a call that
+--- goes on getting bytes may take longer ("b", the default).  With mode "t" it
+--- limits whole calls; both can be set.  0: calls do not wait.  nil or a negative
+--- number: no limit, as at first.
+---
+--- ```lua
+--- near:settimeout(0.01)
+--- print(near:receive()) --> nil, "timeout", ""
+--- ```
+---@param seconds? number
+---@param mode? "b"|"t"
+---@return 1 done
+function Socket:settimeout(seconds, mode) end
+
+--- The same for connect, send and receive each.
+---
+--- ```lua
+--- near:settimeouts(1, 10, 60)
+--- print(near:gettimeout()) --> 60.0, -1.0
+--- ```
+---@param connect? number seconds
+---@param send? number
+---@param receive? number
+---@return 1 done
+function Socket:settimeouts(connect, send, receive) end
+
+--- The limits of a wait and of a whole receive, in seconds; -1: there is none.
+---
+--- ```lua
+--- near:settimeout(2)
+--- print(near:gettimeout()) --> 2.0, -1.0
+--- ```
+---@nodiscard
+---@return number wait
+---@return number total
+function Socket:gettimeout() end
+
+--- Closes the socket: tasks that wait for it get nil, "closed", and so does who
+--- uses it later.
+---
+--- ```lua
+--- near:close()
+--- print(far:receive()) --> nil, "closed", ""
+--- print(near:send("hello")) --> nil, "closed", 0
+--- ```
+---@return 1 done
+function Socket:close() end
+
+--- Ends one direction, or both.  After "send" the peer gets the end of what was
+--- sent, and can still answer.
+---
+--- ```lua
+--- near:send("question")
+--- near:shutdown("send")
+--- far:send(far:receive("*a") .. " and answer")
+--- far:close()
+--- print(near:receive("*a")) --> "question and answer"
+--- ```
+---@param mode? "both"|"send"|"receive" default: "both"
+---@return 1? done
+---@return string? err
+function Socket:shutdown(mode) end
+
+--- The number of the descriptor; -1: the socket is not open.
+---
+--- ```lua
+--- near:close()
+--- print(near:getfd()) --> -1
+--- ```
+---@nodiscard
+---@return integer fd
+function Socket:getfd() end
+
+--- Makes the socket one of an open descriptor, which it then owns; -1: it lets go
+--- of its own, without closing it, and is closed itself.
+---
+--- ```lua
+--- local other <close> = fcgi.tcp()
+--- local fd = near:getfd()
+--- near:setfd(-1)
+--- other:setfd(fd)
+--- other:send("hello\n")
+--- print(far:receive()) --> "hello"
+--- ```
+---@param fd integer
+---@return 1? done
+---@return string? err it is no open descriptor
+function Socket:setfd(fd) end
+
+--- The address of the peer, or the path of its unix socket.
+---
+--- ```lua
+--- print(near:getpeername()) --> host, port, "inet"
+--- ```
+---@nodiscard
+---@return string? address
+---@return integer|string? port nil: a unix socket; or why it failed
+---@return "inet"|"inet6"|"unix"|nil family
+function Socket:getpeername() end
+
+--- The socket's own address, or path.
+---
+--- ```lua
+--- print(far:getsockname()) --> host, port, "inet"
+--- ```
+---@nodiscard
+---@return string? address
+---@return integer|string? port nil: a unix socket; or why it failed
+---@return "inet"|"inet6"|"unix"|nil family
+function Socket:getsockname() end
+
+--- What has gone through the socket.
+---
+--- ```lua
+--- near:send("hello\n")
+--- local received, sent = near:getstats()
+--- print(received, sent) --> 0, 6
+--- ```
+---@nodiscard
+---@return integer received bytes
+---@return integer sent bytes
+---@return number age seconds since it was connected
+function Socket:getstats() end
+
+--- Sets what getstats gives; nil leaves a value alone.
+---
+--- ```lua
+--- near:setstats(0, 100)
+--- near:send("hello\n")
+--- local received, sent = near:getstats()
+--- print(received, sent) --> 0, 106
+--- ```
+---@param received? integer
+---@param sent? integer
+---@param age? number
+---@return 1? done
+---@return string? err
+function Socket:setstats(received, sent, age) end
 
 --- A stream of a request as an object that behaves like one of Lua's files, for
 --- libraries that want one: req.input reads the body, req.out writes the

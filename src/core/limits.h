@@ -57,6 +57,14 @@ enum {
     STREAM_HIGH = 64 * 1024,
     STREAM_BLOCK = 16 * 1024,
     STREAM_READ = 4 * 1024,
+    /* What one receive of a script may gather, if --memory-limit leaves it so
+     * much.  A line, or what ends with a pattern, is less: who sends this
+     * much without an end means harm, or sends something else. */
+    RECEIVE_MAX = 1024 * 1024 * 1024,
+    RECEIVE_LINE_MAX = 16 * 1024 * 1024,
+    /* Connections that may wait for a script's accept; LuaSocket's 32 are
+     * gone in no time. */
+    LISTEN_BACKLOG = 128,
 
     /* Bytes of one fcgi.random: keys and tokens need few, and the kernel takes
      * some milliseconds for this many, while all other requests wait. */

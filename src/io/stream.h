@@ -145,6 +145,19 @@ enum stream_result stream_write(struct stream *stream,
                                 const struct slice *pieces, size_t count,
                                 size_t *taken);
 
+/* --- listening ------------------------------------------------------------ */
+
+/* Binds a stream that is closed or was only opened.  Returns 0, or -1 with
+ * errno. */
+int stream_bind(struct stream *stream, const struct endpoint *to);
+
+/* Makes a stream that is bound a listener.  Returns 0, or -1 with errno. */
+int stream_listen(struct stream *stream, int backlog);
+
+/* Takes the next connection, as a stream that is closed.  On STREAM_WAIT news
+ * of STREAM_IN come when there is one. */
+enum stream_result stream_accept(struct stream *listener, struct stream *out);
+
 /* --- for a layer between -------------------------------------------------- */
 
 /* A raw stream receives nothing by itself: somebody else reads and writes the

@@ -11,6 +11,7 @@
 #include "script/lua_metrics.h"
 #include "script/lua_ngx.h"
 #include "script/lua_ready.h"
+#include "script/lua_socket.h"
 #include "script/lua_task.h"
 #include "script/lua_tools.h"
 #include "script/lua_worker.h"
@@ -222,6 +223,18 @@ static void open_tasks(lua_State *L)
     lua_call(L, 2, 0);
 }
 
+/* The same for what sockets are. */
+static void open_sockets(lua_State *L)
+{
+    int module = lua_gettop(L);
+
+    require_half(L, "fcgi.connect");
+    lua_pushvalue(L, module);
+    lua_newtable(L); /* what only lua/fcgi gets */
+    lua_socket_open(L);
+    lua_call(L, 2, 0);
+}
+
 void lua_fcgi_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
@@ -251,6 +264,7 @@ void lua_fcgi_open(lua_State *L)
     script_of(L)->private = luaL_ref(L, LUA_REGISTRYINDEX);
     add_lua_half(L, "fcgi.tools", lua_gettop(L));
     open_tasks(L);
+    open_sockets(L);
     lua_pop(L, 1);
 
     lua_pushcfunction(L, l_print);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "io/ready.h"
+#include "io/stream.h"
 #include "script/cancel.h"
 #include "script/coroutine.h"
 #include "script/dev.h"
@@ -580,6 +581,7 @@ void script_del(struct script *script)
     if (script->L != NULL)
         lua_close(script->L);
     readies_del(script->readies);
+    streams_del(script->streams);
     if (script->out != NULL)
         fclose(script->out);
     watchdog_free(&script->watchdog);

@@ -18,6 +18,7 @@
 
 struct dev;
 struct readies;
+struct streams;
 struct task;
 
 enum script_hook {
@@ -61,6 +62,7 @@ struct script {
     struct loop *loop; /* NULL before script_attach */
     struct service *service;
     struct readies *readies; /* of fcgi.wait; NULL until it is used */
+    struct streams *streams; /* of its sockets; NULL: it has had none */
     struct script_limits limits;
     struct watchdog watchdog;
 

@@ -136,6 +136,7 @@ OBJECTS = {
     "fcgi.Counter": ["fcgi.counter('c')"],
     "fcgi.Gauge": ["fcgi.gauge('g')"],
     "fcgi.File": ["req.input", "req.out", "req.err"],
+    "fcgi.Socket": ["fcgi.tcp()"],
 }
 
 # Names of functions: of what a metatable's __index leads to; of a table that
@@ -304,6 +305,11 @@ ASSIGNED = re.compile(r"(?:local )?([A-Za-z_][\w, ]*?) = .*")
 HOOK = re.compile(r"^function on_|^return \{", re.M)
 
 
+# What the examples of sockets begin with, in one line.
+ENDS = META.chapters["Sockets"].examples[0].code
+ENDS = re.sub(r" --.*", "", ENDS).replace("\n", " ")
+
+
 def with_checks(example):
     """The example's code, in which every --> is a check, and their lines."""
     lines, checked = [], []
@@ -322,6 +328,8 @@ def with_checks(example):
         lines.append(f"{blanks}{code + ' ' if assigned else ''}"
                      f"check({number}, table.pack({got}), "
                      f"table.pack({expected}))")
+    if example.owner.startswith("fcgi.Socket"):
+        lines[0] = f"{ENDS} {lines[0]}"
     return "\n".join(lines), checked
 
 
@@ -388,11 +396,16 @@ local fcgi = require "fcgi"
 local outcome
 local big = ("x"):rep(1 << 20)
 function on_filter(req)
-  local code = "local req, fcgi, big = ... " .. req:param "LUA"
+  local code = "local req, fcgi, big, server, sock = ... " .. req:param "LUA"
   local f = assert(load(code, "=test", "t"))
+  local server <close> = fcgi.tcp()
+  assert(server:bind("127.0.0.1", 0) and server:listen())
+  local sock <close> = fcgi.tcp()
+  assert(sock:connect(server:getsockname()))
+  local peer <close> = server:accept()
   req:set_header("Content-Type", "text/plain")
   local ok, err = pcall(table.sort, { 1, 2 }, function()
-    f(req, fcgi, big)
+    f(req, fcgi, big, server, sock)
     return false
   end)
   outcome = ok and "ended" or tostring(err)
@@ -435,6 +448,29 @@ CALLS = {
     "fcgi.Channel:put": "fcgi.channel():put(1)",
     "fcgi.Channel:get": "fcgi.channel():get()",
     "fcgi.Channel:close": "fcgi.channel():close()",
+    "fcgi.connect": "fcgi.connect '127.0.0.1:1'",
+    "fcgi.tcp": "fcgi.tcp()",
+    "fcgi.Socket:connect": "fcgi.tcp():connect('127.0.0.1', 1)",
+    "fcgi.Socket:bind": "fcgi.tcp():bind('127.0.0.1', 0)",
+    "fcgi.Socket:listen": "local s <close> = fcgi.tcp() "
+                          "assert(s:bind('127.0.0.1', 0) and s:listen())",
+    "fcgi.Socket:accept": "server:accept()",
+    "fcgi.Socket:receive": "sock:receive()",
+    "fcgi.Socket:receiveany": "sock:receiveany(1)",
+    "fcgi.Socket:receiveuntil": "sock:receiveuntil('x')",
+    "fcgi.Socket:send": "for i = 1, 32 do sock:send(big) end",
+    "fcgi.Socket:dirty": "sock:dirty()",
+    "fcgi.Socket:settimeout": "sock:settimeout(1)",
+    "fcgi.Socket:settimeouts": "sock:settimeouts(1, 1, 1)",
+    "fcgi.Socket:gettimeout": "sock:gettimeout()",
+    "fcgi.Socket:close": "sock:close()",
+    "fcgi.Socket:shutdown": "sock:shutdown()",
+    "fcgi.Socket:getfd": "sock:getfd()",
+    "fcgi.Socket:setfd": "sock:setfd(sock:getfd())",
+    "fcgi.Socket:getpeername": "sock:getpeername()",
+    "fcgi.Socket:getsockname": "sock:getsockname()",
+    "fcgi.Socket:getstats": "sock:getstats()",
+    "fcgi.Socket:setstats": "sock:setstats(1)",
     "fcgi.File:read": "req.input:read(1)",
     "fcgi.File:lines": "req.input:lines()",
     "fcgi.File:write": "req.out:write(big)",
@@ -511,3 +547,6 @@ def test_iterator_of_lines_is_what_waits(shared_gateway):
     assert FUNCTIONS["fcgi.Request:lines"].returns[0].type == \
         "async fun(): string?"
     assert "cannot wait here" in outcome_of(gw, "req:lines()()")
+    assert FUNCTIONS["fcgi.Socket:receiveuntil"].returns[0].type.startswith(
+        "async fun(size?: integer)")
+    assert "cannot wait here" in outcome_of(gw, "sock:receiveuntil('x')()")

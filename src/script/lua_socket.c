@@ -1,0 +1,587 @@
+/* lua_socket.c -- see lua_socket.h for the contract.  How sockets are read and
+ * written is in lua_stream*.c.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "script/lua_socket.h"
+
+#include "script/errors.h"
+#include "script/socket_error.h"
+#include "script/wait.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+enum { SOCKET_MAGIC = 0x736f636b };
+
+/* The stack of a connect. */
+enum { AT_SELF = 1, AT_HOST, AT_PORT, AT_SECONDS, AT_STARTED, AT_CLOSINGS };
+
+/* Upvalue 1 is the class; debug.setmetatable can lend it to anything. */
+struct lua_socket *lua_socket_check(lua_State *L)
+{
+    struct lua_socket *self = lua_touserdata(L, 1);
+
+    if (self != NULL && lua_getmetatable(L, 1)) {
+        bool is_ours = lua_rawequal(L, -1, lua_upvalueindex(1)) &&
+                       lua_rawlen(L, 1) == sizeof(*self) &&
+                       self->io.magic == SOCKET_MAGIC;
+
+        lua_pop(L, 1);
+        if (is_ours)
+            return self;
+    }
+    return (void)errors_bad_self(L, "socket", "sock"), NULL;
+}
+
+int lua_socket_push_one(lua_State *L)
+{
+    lua_pushinteger(L, 1); /* LuaSocket's yes */
+    return 1;
+}
+
+struct lua_socket *lua_socket_push(lua_State *L, int family)
+{
+    struct lua_socket *self =
+        lua_newuserdatauv(L, sizeof(*self), LUA_STREAM_TLS);
+
+    lua_stream_init(&self->io, SOCKET_MAGIC);
+    self->kind = LUA_SOCKET_MASTER;
+    self->family = family;
+    self->to.len = 0;
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_setmetatable(L, -2);
+    return self;
+}
+
+/* tcp([4 or 6]) -> socket */
+static int l_tcp(lua_State *L)
+{
+    lua_Integer version = luaL_optinteger(L, 1, 0);
+
+    luaL_argcheck(L, version == 0 || version == 4 || version == 6, 1, "4 or 6");
+    lua_socket_push(L, version == 4   ? AF_INET
+                       : version == 6 ? AF_INET6
+                                      : AF_UNSPEC);
+    return 1;
+}
+
+/* --- connecting ----------------------------------------------------------- */
+
+static double left(lua_State *L, const struct lua_socket *self)
+{
+    double started = lua_tonumber(L, AT_STARTED), seconds;
+
+    if (lua_isnil(L, AT_SECONDS))
+        return lua_stream_left(&self->io, LUA_STREAM_CONNECT, started);
+    seconds = started + lua_tonumber(L, AT_SECONDS) - loop_now();
+    return seconds > 0 ? seconds : 0;
+}
+
+/* With no time at all it goes on, and whoever waits for the socket to be
+ * writable may ask again, as with LuaSocket. */
+static int give_up(lua_State *L, struct lua_socket *self)
+{
+    if (!lua_isnil(L, AT_SECONDS) ||
+        (self->io.limits[LUA_STREAM_CONNECT] != 0 && self->io.total != 0))
+        stream_close(self->io.stream);
+    return lua_stream_fail(L, "timeout");
+}
+
+static int connect_k(lua_State *L, int status, lua_KContext ctx)
+{
+    struct lua_socket *self = lua_touserdata(L, AT_SELF);
+    enum stream_result result;
+    double seconds;
+
+    (void)status;
+    (void)ctx;
+    if (self->io.stream == NULL ||
+        (unsigned)lua_tointeger(L, AT_CLOSINGS) != self->io.closings)
+        return lua_stream_fail(L, "closed");
+    result = stream_connected(self->io.stream);
+    if (result == STREAM_DONE) {
+        self->kind = LUA_SOCKET_CLIENT;
+        return lua_socket_push_one(L);
+    }
+    if (result != STREAM_WAIT)
+        return lua_stream_fail_with(L, &self->io, result);
+    if (!list_is_empty(&self->io.writers))
+        return lua_stream_fail(L, "socket busy connecting");
+    seconds = left(L, self);
+    if (seconds == 0)
+        return give_up(L, self);
+    return task_wait_in(L, &self->io.writers, seconds, 0, connect_k);
+}
+
+/* Reads where to connect: an address and a port, or the path of a unix socket.
+ */
+static const char *read_endpoint(lua_State *L, struct lua_socket *self,
+                                 struct endpoint *to)
+{
+    const char *host = luaL_checkstring(L, AT_HOST);
+    lua_Integer port = luaL_optinteger(L, AT_PORT, 0);
+
+    luaL_argcheck(L, port >= 0 && port <= UINT16_MAX, AT_PORT, "not a port");
+    if (lua_isnoneornil(L, AT_PORT))
+        return endpoint_unix(to, host) ? NULL : socket_error(ENAMETOOLONG);
+    luaL_argcheck(L, endpoint_ip(to, host, (uint16_t)port), AT_HOST,
+                  "not an address");
+    if (self->family != AF_UNSPEC && to->as.any.sa_family != self->family)
+        return socket_error(EAFNOSUPPORT);
+    return NULL;
+}
+
+/* Descriptors of sockets that nobody holds any more are closed by the
+ * collector, which does not know how few there are. */
+static enum stream_result begin(lua_State *L, struct lua_socket *self)
+{
+    enum stream_result result = stream_connect(self->io.stream, &self->to);
+
+    if (result != STREAM_FAILED || stream_error(self->io.stream) != EMFILE)
+        return result;
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    if (self->io.stream == NULL)
+        return STREAM_END; /* a finalizer has closed it */
+    return stream_connect(self->io.stream, &self->to);
+}
+
+static bool is_same(const struct endpoint *a, const struct endpoint *b)
+{
+    return a->len == b->len && memcmp(&a->as, &b->as, a->len) == 0;
+}
+
+/* connect_address(socket, address or path[, port[, seconds]]) -> 1 | nil, err:
+ * one attempt; without a port the first is a path */
+static int l_connect_address(lua_State *L)
+{
+    struct lua_socket *self = lua_socket_check(L);
+    struct endpoint to;
+    const char *wrong = read_endpoint(L, self, &to);
+    bool goes_on;
+
+    luaL_argcheck(L,
+                  lua_isnoneornil(L, AT_SECONDS) ||
+                      luaL_checknumber(L, AT_SECONDS) >= 0,
+                  AT_SECONDS, "not a number of seconds");
+    lua_settop(L, AT_SECONDS);
+    if (wrong != NULL)
+        return lua_stream_fail(L, wrong);
+    lua_stream_need(L, &self->io);
+    if (!task_can_wait(L))
+        task_begin_wait(L); /* raises, before anything was begun */
+    if (lua_stream_is_up(&self->io))
+        return lua_stream_fail(L, "already connected");
+    goes_on = stream_is_connecting(self->io.stream);
+    if (goes_on && !list_is_empty(&self->io.writers))
+        return lua_stream_fail(L, "socket busy connecting");
+    if (goes_on && !is_same(&self->to, &to)) {
+        stream_close(self->io.stream);
+        goes_on = false;
+    }
+    self->to = to;
+    if (!goes_on)
+        begin(L, self);
+    lua_pushnumber(L, loop_now());
+    lua_pushinteger(L, self->io.closings);
+    return connect_k(L, LUA_OK, 0);
+}
+
+/* is_address(text): is it numeric? */
+static int l_is_address(lua_State *L)
+{
+    struct endpoint endpoint;
+
+    lua_pushboolean(L, endpoint_ip(&endpoint, luaL_checkstring(L, 1), 0));
+    return 1;
+}
+
+/* connect_limit(socket) -> the seconds that a connect may take, or nil */
+static int l_connect_limit(lua_State *L)
+{
+    const struct lua_socket *self = lua_socket_check(L);
+    double limit = self->io.limits[LUA_STREAM_CONNECT];
+
+    if (self->io.total >= 0 && (limit < 0 || self->io.total < limit))
+        limit = self->io.total;
+    if (limit < 0)
+        luaL_pushfail(L);
+    else
+        lua_pushnumber(L, limit);
+    return 1;
+}
+
+/* --- reading and writing -------------------------------------------------- */
+
+static int l_receive(lua_State *L)
+{
+    lua_socket_check(L);
+    return lua_stream_receive(L);
+}
+
+static int l_receiveany(lua_State *L)
+{
+    lua_socket_check(L);
+    return lua_stream_receive_any(L);
+}
+
+static int l_receiveuntil(lua_State *L)
+{
+    lua_socket_check(L);
+    return lua_stream_receive_until(L);
+}
+
+static int l_send(lua_State *L)
+{
+    lua_socket_check(L);
+    return lua_stream_send(L);
+}
+
+/* sock:dirty() -> are bytes there that were not asked for? */
+static int l_dirty(lua_State *L)
+{
+    const struct lua_socket *self = lua_socket_check(L);
+
+    lua_pushboolean(L, self->io.stream != NULL &&
+                           stream_input(self->io.stream).len > 0);
+    return 1;
+}
+
+/* --- time ----------------------------------------------------------------- */
+
+/* sock:settimeout([seconds[, mode]]): "b" limits each wait, "t" the call */
+static int l_settimeout(lua_State *L)
+{
+    struct lua_socket *self = lua_socket_check(L);
+    double seconds = lua_stream_check_limit(L, 2);
+    const char *mode = luaL_optstring(L, 3, "b");
+
+    luaL_argcheck(L, *mode == 'b' || *mode == 't' || *mode == 'r', 3,
+                  "invalid timeout mode");
+    lua_stream_set_limit(&self->io, seconds, *mode != 'b');
+    return lua_socket_push_one(L);
+}
+
+/* sock:settimeouts(connect, send, receive) */
+static int l_settimeouts(lua_State *L)
+{
+    struct lua_socket *self = lua_socket_check(L);
+    double limits[LUA_STREAM_LIMITS];
+
+    for (int i = 0; i < LUA_STREAM_LIMITS; i++)
+        limits[i] = lua_stream_check_limit(L, 2 + i);
+    memcpy(self->io.limits, limits, sizeof(limits));
+    return lua_socket_push_one(L);
+}
+
+/* sock:gettimeout() -> seconds of a wait to receive, of a call; -1: no limit */
+static int l_gettimeout(lua_State *L)
+{
+    const struct lua_socket *self = lua_socket_check(L);
+
+    lua_pushnumber(L, self->io.limits[LUA_STREAM_RECEIVE]);
+    lua_pushnumber(L, self->io.total);
+    return 2;
+}
+
+/* --- the end -------------------------------------------------------------- */
+
+/* The object of TLS may say goodbye first, but not wait.  What it raises is
+ * nobody's: the socket closes in any case. */
+static void close_tls(lua_State *L, struct lua_socket *self)
+{
+    if (!self->io.has_tls)
+        return;
+    self->io.has_tls = false;
+    lua_getiuservalue(L, 1, LUA_STREAM_TLS);
+    lua_pushnil(L);
+    lua_setiuservalue(L, 1, LUA_STREAM_TLS);
+    if (luaL_getmetafield(L, -1, "__index") == LUA_TTABLE &&
+        lua_getfield(L, -1, "close") == LUA_TFUNCTION) {
+        lua_pushvalue(L, -3);
+        lua_pcall(L, 1, 0, 0);
+    }
+    lua_settop(L, 1);
+}
+
+static int l_close(lua_State *L)
+{
+    struct lua_socket *self = lua_socket_check(L);
+
+    lua_settop(L, 1);
+    close_tls(L, self);
+    lua_stream_close(&self->io);
+    return lua_socket_push_one(L);
+}
+
+static int l_gc(lua_State *L)
+{
+    struct lua_socket *self = lua_socket_check(L);
+
+    lua_settop(L, 1);
+    close_tls(L, self);
+    lua_stream_free(&self->io);
+    return 0;
+}
+
+/* sock:shutdown(["both" | "send" | "receive"]) -> 1 | nil, err */
+static int l_shutdown(lua_State *L)
+{
+    static const char *const names[] = { "receive", "send", "both", NULL };
+    static const int hows[] = { SHUT_RD, SHUT_WR, SHUT_RDWR };
+    struct lua_socket *self = lua_socket_check(L);
+    int how = hows[luaL_checkoption(L, 2, "both", names)];
+
+    if (self->io.stream == NULL)
+        return lua_stream_fail(L, "closed");
+    if (stream_shutdown(self->io.stream, how) == -1)
+        return lua_stream_fail(L, socket_error(errno));
+    return lua_socket_push_one(L);
+}
+
+static int l_getfd(lua_State *L)
+{
+    const struct lua_socket *self = lua_socket_check(L);
+
+    lua_pushinteger(L,
+                    self->io.stream == NULL ? -1 : stream_fd(self->io.stream));
+    return 1;
+}
+
+/* sock:setfd(fd): the socket lets go of its descriptor, and takes that one
+ * unless it is -1 -> 1 | nil, err */
+static int l_setfd(lua_State *L)
+{
+    struct lua_socket *self = lua_socket_check(L);
+    int fd = (int)luaL_checkinteger(L, 2);
+
+    lua_settop(L, 1);
+    if (self->io.stream != NULL && stream_fd(self->io.stream) == fd)
+        return lua_socket_push_one(L);
+    lua_stream_release(&self->io);
+    if (fd < 0)
+        return lua_socket_push_one(L);
+    lua_stream_need(L, &self->io);
+    if (stream_adopt(self->io.stream, fd, STREAM_READS | STREAM_WRITES) == -1)
+        return lua_stream_fail(L, socket_error(errno));
+    self->kind = LUA_SOCKET_CLIENT;
+    return lua_socket_push_one(L);
+}
+
+/* --- what a socket is ----------------------------------------------------- */
+
+static int push_endpoint(lua_State *L, const struct endpoint *endpoint)
+{
+    char text[ENDPOINT_TEXT];
+
+    endpoint_print(endpoint, text);
+    lua_pushstring(L, text);
+    if (endpoint->as.any.sa_family == AF_UNIX) {
+        lua_pushnil(L);
+        lua_pushliteral(L, "unix");
+        return 3;
+    }
+    lua_pushinteger(L, endpoint_port(endpoint));
+    lua_pushstring(L,
+                   endpoint->as.any.sa_family == AF_INET6 ? "inet6" : "inet");
+    return 3;
+}
+
+static int push_name(lua_State *L, int (*get)(int fd, struct endpoint *out))
+{
+    const struct lua_socket *self = lua_socket_check(L);
+    struct endpoint endpoint;
+    int fd = self->io.stream == NULL ? -1 : stream_fd(self->io.stream);
+
+    if (get(fd, &endpoint) == -1)
+        return lua_stream_fail(L, socket_error(errno));
+    return push_endpoint(L, &endpoint);
+}
+
+/* -> address, port, "inet" or "inet6" | path, nil, "unix" | nil, err */
+static int l_getpeername(lua_State *L)
+{
+    return push_name(L, endpoint_peer);
+}
+
+static int l_getsockname(lua_State *L)
+{
+    return push_name(L, endpoint_own);
+}
+
+static struct stream_stats *stats_of(const struct lua_socket *self)
+{
+    return self->io.stream == NULL ? NULL : stream_stats(self->io.stream);
+}
+
+/* sock:getstats() -> bytes received, bytes sent, seconds since it is open */
+static int l_getstats(lua_State *L)
+{
+    const struct lua_socket *self = lua_socket_check(L);
+    const struct stream_stats *stats = stats_of(self);
+
+    lua_pushinteger(L, stats == NULL ? 0 : (lua_Integer)stats->received);
+    lua_pushinteger(L, stats == NULL ? 0 : (lua_Integer)stats->sent);
+    lua_pushnumber(L, stats == NULL ? 0 : loop_now() - stats->opened);
+    return 3;
+}
+
+/* sock:setstats([received[, sent[, seconds]]]) -> 1 | nil, err */
+static int l_setstats(lua_State *L)
+{
+    struct lua_socket *self = lua_socket_check(L);
+    struct stream_stats *stats = stats_of(self);
+    lua_Integer received = luaL_optinteger(L, 2, -1);
+    lua_Integer sent = luaL_optinteger(L, 3, -1);
+    double age = luaL_optnumber(L, 4, -1);
+
+    if (stats == NULL)
+        return lua_stream_fail(L, "closed");
+    if (received >= 0)
+        stats->received = (uint64_t)received;
+    if (sent >= 0)
+        stats->sent = (uint64_t)sent;
+    if (age >= 0)
+        stats->opened = loop_now() - age;
+    return lua_socket_push_one(L);
+}
+
+static int l_tostring(lua_State *L)
+{
+    static const char *const kinds[] = { "master", "client", "server" };
+    const struct lua_socket *self = lua_socket_check(L);
+
+    lua_pushfstring(L, "tcp{%s}: %p", kinds[self->kind], (const void *)self);
+    return 1;
+}
+
+/* --- for lua/fcgi --------------------------------------------------------- */
+
+/* set_raw(socket, bool): nothing is received into the buffer, and wait_raw
+ * works */
+static int l_set_raw(lua_State *L)
+{
+    struct lua_socket *self = lua_socket_check(L);
+
+    if (self->io.stream != NULL)
+        stream_set_raw(self->io.stream, lua_toboolean(L, 2));
+    return 0;
+}
+
+/* set_tls(socket, object or nil): see lua_stream.h; the socket becomes raw */
+static int l_set_tls(lua_State *L)
+{
+    struct lua_socket *self = lua_socket_check(L);
+
+    lua_settop(L, 2);
+    self->io.has_tls = self->io.stream != NULL && !lua_isnil(L, 2);
+    if (self->io.stream != NULL)
+        stream_set_raw(self->io.stream, self->io.has_tls);
+    lua_setiuservalue(L, 1, LUA_STREAM_TLS);
+    return 0;
+}
+
+/* The stack: socket, mode, seconds, started, closings. */
+static int raw_k(lua_State *L, int status, lua_KContext ctx)
+{
+    const struct lua_socket *self = lua_touserdata(L, AT_SELF);
+
+    (void)status;
+    (void)ctx;
+    if (self->io.stream == NULL ||
+        (unsigned)lua_tointeger(L, 5) != self->io.closings)
+        return lua_stream_fail(L, "closed");
+    if (!lua_isnil(L, 3) &&
+        loop_now() >= lua_tonumber(L, 4) + lua_tonumber(L, 3))
+        return lua_stream_fail(L, "timeout");
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* wait_raw(socket, "r" | "w" | "rw"[, seconds]) -> true | nil, "timeout" or
+ * "closed"; it may say true too early */
+static int l_wait_raw(lua_State *L)
+{
+    struct lua_socket *self = lua_socket_check(L);
+    const char *mode = luaL_checkstring(L, 2);
+    double seconds = lua_stream_check_limit(L, 3);
+
+    lua_settop(L, 3);
+    if (!lua_stream_is_up(&self->io))
+        return lua_stream_fail(L, "closed");
+    if (seconds == 0)
+        return lua_stream_fail(L, "timeout");
+    task_begin_wait(L);
+    if (strchr(mode, 'r') != NULL)
+        stream_await(self->io.stream, STREAM_IN);
+    if (strchr(mode, 'w') != NULL)
+        stream_await(self->io.stream, STREAM_OUT);
+    lua_pushnumber(L, loop_now());
+    lua_pushinteger(L, self->io.closings);
+    return task_wait_in(L, &self->io.raw_waiters, seconds, 0, raw_k);
+}
+
+/* --- the class ------------------------------------------------------------ */
+
+/* Makes the class, and leaves it and the table of its methods on the stack. */
+static void make_class(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        { "bind", lua_socket_bind },
+        { "listen", lua_socket_listen },
+        { "accept", lua_socket_accept },
+        { "receive", l_receive },
+        { "receiveany", l_receiveany },
+        { "receiveuntil", l_receiveuntil },
+        { "send", l_send },
+        { "dirty", l_dirty },
+        { "settimeout", l_settimeout },
+        { "settimeouts", l_settimeouts },
+        { "gettimeout", l_gettimeout },
+        { "close", l_close },
+        { "shutdown", l_shutdown },
+        { "getfd", l_getfd },
+        { "setfd", l_setfd },
+        { "getpeername", l_getpeername },
+        { "getsockname", l_getsockname },
+        { "getstats", l_getstats },
+        { "setstats", l_setstats },
+        { NULL, NULL },
+    };
+    static const luaL_Reg metamethods[] = {
+        { "__close", l_close },
+        { "__gc", l_gc },
+        { "__tostring", l_tostring },
+        { NULL, NULL },
+    };
+
+    lua_newtable(L);
+    lua_pushliteral(L, "socket");
+    lua_setfield(L, -2, "__name");
+    lua_pushvalue(L, -1);
+    luaL_setfuncs(L, metamethods, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -2);
+    luaL_setfuncs(L, methods, 1);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "__index");
+}
+
+void lua_socket_open(lua_State *L)
+{
+    static const luaL_Reg private[] = {
+        { "tcp", l_tcp },
+        { "connect_address", l_connect_address },
+        { "connect_limit", l_connect_limit },
+        { "is_address", l_is_address },
+        { "set_raw", l_set_raw },
+        { "set_tls", l_set_tls },
+        { "wait_raw", l_wait_raw },
+        { NULL, NULL },
+    };
+    int table = lua_gettop(L);
+
+    make_class(L);
+    lua_setfield(L, table, "methods");
+    luaL_setfuncs(L, private, 1);
+}
