@@ -44,6 +44,27 @@ void alloc_each_fails(void (*body)(void *arg), void *arg)
     }
 }
 
+void alloc_some_fail(void (*body)(void *arg), void *arg)
+{
+    enum { FIRST = 100, LAST = 200, BETWEEN = 400 };
+    size_t all, step;
+
+    alloc_fail_at(0);
+    body(arg);
+    all = alloc_count();
+    step = all > FIRST + LAST ? (all - FIRST - LAST) / BETWEEN + 1 : 1;
+    for (size_t k = 1;; k += k < FIRST || k + LAST > all ? 1 : step) {
+        bool done;
+
+        alloc_fail_at(k);
+        body(arg);
+        done = alloc_count() < k;
+        alloc_fail_at(0);
+        if (done)
+            return;
+    }
+}
+
 static bool fails(void)
 {
     asked++;

@@ -20,4 +20,9 @@ size_t alloc_count(void);
  * sanitizer to find.  Allocations by the body's own checks count too. */
 void alloc_each_fails(void (*body)(void *arg), void *arg);
 
+/* The same for a body that allocates thousands of times, as one does that loads
+ * a script: each of the first and the last allocations fails, and some of those
+ * between, so that it runs some hundred times however many they are. */
+void alloc_some_fail(void (*body)(void *arg), void *arg);
+
 #endif
