@@ -178,8 +178,10 @@ def test_rotation_under_load_loses_nothing(gateway, tmp_path):
                 conn.start(id, {"SAY": f"line-{i * 30 + id}"})
             conn.collect_all(range(1, 31))
             files.append(tmp_path / f"log.{i}")
+            wait_until(path.exists, "the file that was opened anew")
             os.rename(path, files[-1])
             gw.signal(SIGUSR1)
+        wait_until(path.exists, "the last file")
     gw.stop()
     texts = [file.read_text() for file in files]
     for text in texts:
