@@ -30,6 +30,7 @@ int stream_open(struct stream *stream, int family)
     /* What is sent is whole messages, in one piece: nobody gains by waiting. */
     if (family != AF_UNIX)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    stream_buffer_drop(&stream->in, &stream->streams->blocks);
     stream->fd = fd;
     stream->state = STREAM_OPENED;
     stream->is_socket = true;
