@@ -187,7 +187,7 @@ static int call_watched(struct script *script, int nargs, int nresults,
 {
     struct watchdog *watchdog = &script->watchdog;
     lua_State *L = script->L;
-    struct frame frame = { L, NULL, false };
+    struct frame frame = { L, NULL, false, NULL };
     int status;
 
     if (watchdog_init_loading(watchdog, script->config->load_timeout) == -1)

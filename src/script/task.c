@@ -21,7 +21,7 @@ enum { KEEP_IDLE = 256 }; /* coroutines that wait for the next task */
 int task_resume(lua_State *co, lua_State *from, int nargs, int *nresults)
 {
     struct script *script = script_of(from);
-    struct frame frame = { co, script->watchdog.frames, false };
+    struct frame frame = { co, script->watchdog.frames, false, from };
     int status;
 
     atomic_signal_fence(memory_order_release); /* the watchdog may look now */
@@ -34,7 +34,7 @@ int task_resume(lua_State *co, lua_State *from, int nargs, int *nresults)
 int task_close_thread(lua_State *co, lua_State *from)
 {
     struct script *script = script_of(from);
-    struct frame frame = { co, script->watchdog.frames, true };
+    struct frame frame = { co, script->watchdog.frames, true, from };
     int status;
 
     atomic_signal_fence(memory_order_release);

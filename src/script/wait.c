@@ -16,19 +16,27 @@ static const char waiting, passing;
 /* --- where one cannot wait ------------------------------------------------ */
 
 /* A comparator of table.sort makes the inner coroutine look yieldable, so all
- * that resumed one another are asked.  What is being closed can never wait. */
-static struct frame *find_obstacle(lua_State *L)
+ * that resumed one another are asked.  What is being closed can never wait; nor
+ * what a library in C has resumed, because that does not know our markers. */
+static struct frame *find_obstacle(lua_State *L, bool *is_foreign)
 {
+    const lua_State *in = L;
+
     for (struct frame *frame = script_of(L)->watchdog.frames; frame != NULL;
-         frame = frame->outer)
-        if (frame->is_closing || !lua_isyieldable(frame->L))
+         frame = frame->outer) {
+        *is_foreign = frame->L != in;
+        if (*is_foreign || frame->is_closing || !lua_isyieldable(frame->L))
             return frame;
+        in = frame->from;
+    }
     return NULL;
 }
 
 bool task_can_wait(lua_State *L)
 {
-    return task_running(L) != NULL && find_obstacle(L) == NULL;
+    bool is_foreign;
+
+    return task_running(L) != NULL && find_obstacle(L, &is_foreign) == NULL;
 }
 
 /* Pushes "module.name" for the function on top, if a module has it; as
@@ -74,11 +82,15 @@ static bool can_be_left(const char *name)
 
 /* Pushes the name of what cannot be left: the innermost function of C that has
  * called Lua, or a finalizer.  Level 0 is who wants to wait, or who resumed. */
-static void push_obstacle(lua_State *L, struct frame *frame)
+static void push_obstacle(lua_State *L, struct frame *frame, bool is_foreign)
 {
     lua_State *in = frame->L;
     lua_Debug ar;
 
+    if (is_foreign) {
+        lua_pushliteral(L, "a coroutine that a library in C has resumed");
+        return;
+    }
     for (int level = 1; lua_getstack(in, level, &ar); level++) {
         lua_getinfo(in, "Snf", &ar);
         if (in != L)
@@ -120,16 +132,17 @@ struct task *task_begin_wait(lua_State *L)
 {
     struct task *task = task_running(L);
     struct frame *obstacle;
+    bool is_foreign;
 
     if (task == NULL) {
         lua_pushfstring(L, "cannot wait here: %s", script_of(L)->phase);
         raise_at_script(L);
         return NULL;
     }
-    obstacle = find_obstacle(L);
+    obstacle = find_obstacle(L, &is_foreign);
     if (obstacle != NULL) {
         luaL_checkstack(L, 8, NULL);
-        push_obstacle(L, obstacle);
+        push_obstacle(L, obstacle, is_foreign);
         lua_pushfstring(L, "cannot wait here (inside %s)", lua_tostring(L, -1));
         raise_at_script(L);
         return NULL;

@@ -33,6 +33,7 @@ struct frame {
     lua_State *L;
     struct frame *outer;
     bool is_closing;
+    const lua_State *from; /* who does it */
 };
 
 struct watchdog {

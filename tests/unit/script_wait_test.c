@@ -114,6 +114,52 @@ static void a_wait_where_c_cannot_be_left_says_where(void **state)
     }
 }
 
+/* in_c(f): a library that resumes coroutines by itself. */
+static int in_c(lua_State *L)
+{
+    lua_State *co = lua_newthread(L);
+    int nresults;
+
+    lua_pushvalue(L, 1);
+    lua_xmove(L, co, 1);
+    lua_pushboolean(L, lua_resume(co, L, 0, &nresults) == LUA_OK);
+    lua_xmove(co, L, 1);
+    return 2;
+}
+
+static void nor_can_one_wait_in_what_a_library_in_c_has_resumed(void **state)
+{
+    static const char wanted[] = "cannot wait here (inside a coroutine that a "
+                                 "library in C has resumed)";
+
+    (void)state;
+    rig_open("local fcgi = require 'fcgi'\n"
+             "local function sleep() fcgi.sleep(0) end\n"
+             "local function wraps()\n"
+             "  return coroutine.wrap(function() sleep() end)()\n"
+             "end\n"
+             "function on_request(req)\n"
+             "  local all = ''\n"
+             "  for _, f in ipairs { sleep, wraps } do\n"
+             "    local ok, err = in_c(f)\n"
+             "    assert(not ok)\n"
+             "    if not err:find(req:param 'WANTED', 1, true) then\n"
+             "      all = all .. err\n"
+             "    end\n"
+             "  end\n"
+             "  sleep()\n"
+             "  req:send(200, nil, all)\n"
+             "end\n");
+    lua_register(rig.script->L, "in_c", in_c);
+    assert_true(rig_begin(&request, REQUEST_RESPONDER));
+    rig_param(&request, "WANTED", wanted);
+    rig_ready(&request);
+    rig_run();
+    assert_int_equal(request.ends, 1);
+    assert_string_equal(request.body.data, "");
+    assert_contains(request.head.data, "Status: 200");
+}
+
 static void where_nothing_waits_nothing_is_refused(void **state)
 {
     (void)state;
@@ -359,6 +405,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SCRIPT_TEST(a_wait_where_c_cannot_be_left_says_where),
+        SCRIPT_TEST(nor_can_one_wait_in_what_a_library_in_c_has_resumed),
         SCRIPT_TEST(where_nothing_waits_nothing_is_refused),
         SCRIPT_TEST(a_module_and_a_message_handler_say_it_too),
         SCRIPT_TEST(while_a_script_is_loaded_nothing_waits),
