@@ -57,9 +57,9 @@ struct request {
     struct body data; /* DATA, of a filter */
     struct response response;
 
-    /* Values that an observer wants.  Last, for nothing is there but in a
-     * request that is_noted: it is much to clear for those that are not. */
-    struct slice noted[SERVICE_NOTED];
+    /* Values that an observer wants: SERVICE_NOTED of them.  There is no place
+     * for them where none are wanted, and they are only cleared if is_noted. */
+    struct slice noted[];
 };
 
 enum request_status {

@@ -12,6 +12,8 @@
 #include "core/body.h"
 #include "core/request.h"
 
+#include <assert.h>
+
 /* Enough for the steady state of a busy worker, little enough to forget. */
 enum { KEEP_BLOCKS = 16, KEEP_CHUNKS = 64, KEEP_REQUESTS = 256 };
 
@@ -51,6 +53,11 @@ static void want_all(struct service *service, struct params_wanted *wanted)
 
     if (method == -1 || length == -1 || wanted->count > SERVICE_NOTED)
         return;
+    /* Requests get a place for them. */
+    assert(service->active == 0);
+    request_pool_free(&service->requests);
+    service->requests.size +=
+        SERVICE_NOTED * sizeof(((struct request *)NULL)->noted[0]);
     service->wanted = wanted;
     service->wanted_method = (unsigned)method;
     service->wanted_length = (unsigned)length;

@@ -133,7 +133,8 @@ static inline unsigned service_active(const struct service *service)
     return service->active - service->on_pages - service->surplus;
 }
 
-/* Adds an observer, which must outlive all requests. */
+/* Adds an observer, which must outlive all requests; one that wants parameters
+ * before the first request. */
 void service_observe(struct service *service,
                      struct service_observer *observer);
 
