@@ -54,7 +54,8 @@ end
 
 -- lua-resty-redis on fcgi.ngx, as its manual says.
 function sides.resty(n, address)
-  local resty = require "resty.redis"
+  require "fcgi.ngx"
+  local resty = require "nginx.redis" -- so Debian calls it
   local unix = address:find "^unix:"
   for _ = 1, n do
     local red = resty:new()
@@ -70,6 +71,7 @@ end
 
 -- redis-lua on fcgi.socket: it has no pools, its connection stays.
 function sides.redis_lua(n, address)
+  require "fcgi.socket"
   local unix = address:match "^unix:(.*)"
   local client = require "redis".connect(unix and { scheme = "unix", path = unix } or
     { host = host, port = port })
@@ -119,11 +121,6 @@ function handlers.state(req, what)
     collectgarbage()
   end
   req:write(HEAD, waiting, " ", collectgarbage "count" * 1024 // 1 | 0, "\n")
-end
-
-function on_worker()
-  require "fcgi.socket"
-  require "fcgi.ngx"
 end
 
 function on_request(req)
