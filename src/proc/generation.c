@@ -95,7 +95,9 @@ int generation_load(struct generation **out, int argc, char **argv,
     if (code != EX_OK)
         return code;
     generation = *out;
-    if (script_guard_exit(generation->script)) {
+    if (script_guard_exit(
+            generation->script,
+            "would end the service: the generation before this one serves")) {
         code = load_start(&generation->own, generation->script, message);
     } else {
         snprintf(message, LOAD_MESSAGE_MAX, "not enough memory");

@@ -21,9 +21,10 @@ static const char no_task[] = "no task runs";
 /* os.exit(...); upvalue 1: the library's own */
 static int l_exit(lua_State *L)
 {
-    if (script_of(L)->guards_exit)
-        return luaL_error(L, "os.exit would end the service: "
-                             "the generation before this one serves");
+    const char *guard = script_of(L)->exit_guard;
+
+    if (guard != NULL)
+        return luaL_error(L, "os.exit %s", guard);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, 0);
@@ -40,11 +41,11 @@ static int guard_exit(lua_State *L)
     return 0;
 }
 
-bool script_guard_exit(struct script *script)
+bool script_guard_exit(struct script *script, const char *why)
 {
     bool is_done;
 
-    script->guards_exit = true;
+    script->exit_guard = why;
     lua_pushcfunction(script->L, guard_exit);
     is_done = lua_pcall(script->L, 0, 0, 0) == LUA_OK;
     lua_settop(script->L, 0);

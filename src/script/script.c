@@ -534,7 +534,7 @@ int script_forked(struct script *script, const struct script_worker *worker)
 
 void script_serve(struct script *script)
 {
-    script->guards_exit = false;
+    script->exit_guard = NULL;
     script->service->ops =
         script->is_broken ? &handler_broken_ops : &handler_ops;
     script->service->owner = script;

@@ -61,9 +61,10 @@ bool script_each_setting(struct script *script,
                                      const char *value),
                          void *arg);
 
-/* Until script_serve os.exit raises an error: another script serves, in this
- * process.  Returns false when there is no memory. */
-bool script_guard_exit(struct script *script);
+/* Until script_serve os.exit raises an error, for it would end what is not the
+ * script's: why, static, goes on behind "os.exit".  Returns false when there is
+ * no memory. */
+bool script_guard_exit(struct script *script, const char *why);
 
 /* Runs on_start, where nothing can wait, as the last part of loading: status
  * and error are those of script_load.  After a failure the script is of no

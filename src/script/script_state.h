@@ -88,8 +88,8 @@ struct script {
     struct task *running;
     struct hook_run on_worker, on_exit;
     double charged_user, charged_system; /* CPU time up to here, s */
-    bool guards_exit; /* another script serves: os.exit raises */
-    bool is_closing;  /* finalizers run for the last time: no task begins */
+    const char *exit_guard; /* why os.exit raises; NULL: it does not */
+    bool is_closing; /* finalizers run for the last time: no task begins */
 };
 
 /* The script of any thread of its state. */

@@ -5,11 +5,12 @@ SPDX-License-Identifier: MIT
 """
 import pathlib
 import re
+import subprocess
 
 import pytest
 
 from support import fastcgi
-from support.gateway import wait_until
+from support.gateway import environment, is_asan, program, wait_until
 from support.lua import EVAL, Lua, params_for
 
 README = (pathlib.Path(__file__).resolve().parents[2] /
@@ -27,6 +28,7 @@ ANSWERS = {
 }
 # Blocks that are no pages have tests of their own.
 AUTHORIZER = "on_authorize"
+MOCK = "fcgi.mock"
 
 
 def answers_of(block):
@@ -55,7 +57,8 @@ def as_script(block):
 
 def test_every_block_is_tested():
     for block in BLOCKS:
-        assert len(answers_of(block)) == 1 or AUTHORIZER in block, block
+        assert (len(answers_of(block)) == 1 or AUTHORIZER in block or
+                MOCK in block), block
     for part in ANSWERS:
         block_with(part)
 
@@ -453,3 +456,27 @@ def test_an_error_of_the_top_level_is_logged(gateway):
                  "t = fcgi.spawn(function() error 'alone' end) "
                  "return function() end")
     gw.wait_log(r" error .*alone\n.*stack traceback:")
+
+
+def test_the_spec_passes_and_can_fail(tmp_path):
+    """As busted finds the module in a build."""
+    spec = block_with(MOCK)
+    (tmp_path / "app.lua").write_text("""
+        function on_request(req)
+          req:set_header("Content-Type", "text/plain")
+          req:write("Hello, ", req:body(), "!")
+        end""")
+    (tmp_path / "good_spec.lua").write_text(spec)
+    (tmp_path / "bad_spec.lua").write_text(spec.replace("Ada!", "Bob!"))
+    env = environment()
+    if is_asan():  # lua5.4 knows nothing of it
+        env["LD_PRELOAD"] = subprocess.run(
+            ["gcc", "-print-file-name=libasan.so"], capture_output=True,
+            text=True, check=True).stdout.strip()
+        env["ASAN_OPTIONS"] = "detect_leaks=0"
+    modules = pathlib.Path(program()).resolve().parent / "lua" / "?.so"
+    for name, code in (("good_spec.lua", 0), ("bad_spec.lua", 1)):
+        done = subprocess.run(
+            ["busted", "--lua=lua5.4", f"--cpath={modules}", name],
+            cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == code, done.stdout + done.stderr

@@ -24,6 +24,7 @@ ROOMS = {
     "ops": {"core", "base"},
     "script": {"core", "base"},
     "proc": {"script", "ops", "io", "http", "fcgi", "core", "base"},
+    "mock": {"proc", "script", "io", "http", "fcgi", "core", "base"},
 }
 # Single headers across the drawing: io's face without libev.
 EV_FREE = ("io/loop.h", "io/stream.h", "io/endpoint.h", "io/ready.h",
@@ -33,7 +34,7 @@ EXTRA = {"script": set(EV_FREE)}
 GENERATED = {"version.h": {"proc", "script"}}
 # Libraries: pattern of the header, who may include it.
 LIBRARIES = [
-    (re.compile(r"(.*/)?(lua|lauxlib|lualib|luaconf)\.h(pp)?$"), {"script"}),
+    (re.compile(r"(.*/)?(lua|lauxlib|lualib|luaconf)\.h(pp)?$"), {"mock", "script"}),
     (re.compile(r"(.*/)?(ev|ev\+\+|event)\.h$"), {"io", "proc"}),
     (re.compile(r"(.*/)?llhttp\.h$"), {"http"}),
 ]
