@@ -464,7 +464,7 @@ def test_the_spec_passes_and_can_fail(tmp_path):
     (tmp_path / "app.lua").write_text("""
         function on_request(req)
           req:set_header("Content-Type", "text/plain")
-          req:write("Hello, ", req:body(), "!")
+          req:write("Good day, ", req:body(), "!")
         end""")
     (tmp_path / "good_spec.lua").write_text(spec)
     (tmp_path / "bad_spec.lua").write_text(spec.replace("Ada!", "Bob!"))
