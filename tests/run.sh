@@ -15,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=(
     build-essential clang clang-format clang-tidy cmake ninja-build pkg-config
     liblua5.4-dev libev-dev libcmocka-dev libfcgi-dev node-llhttp
-    lua5.4 lua-busted lua-check lua-socket lua-penlight
+    lua5.4 lua-filesystem lua-lpeg lua-busted lua-check lua-socket lua-penlight
     lua-cjson lua-luaossl lua-rex-pcre2 python3 python3-pytest
     python3-prometheus-client
     nginx-light apache2 libapache2-mod-fcgid lighttpd haproxy caddy
@@ -71,7 +71,8 @@ build() {
 # Without the packages all the rest would fail in less clear ways.
 step "packages" install_packages "${packages[@]}" || exit 1
 step "libraries" tests/tools/unpack.sh build/unpacked \
-    lua-nginx-redis lua-nginx-memcached lua-nginx-websocket || exit 1
+    lua-nginx-redis lua-nginx-memcached lua-nginx-websocket \
+    lua-wsapi lua-wsapi-doc lua-orbit lua-cosmo || exit 1
 
 if step "build (gcc, ASan, UBSan)" build build/dev --preset dev \
     -DCMAKE_C_COMPILER=gcc -DFCGI_LUA_REQUIRE_TOOLS="$strict"; then

@@ -261,11 +261,41 @@ static enum script_status run_evals(struct script *script, char *error)
 
 static int find_settings(lua_State *L);
 
+/* A module of WSAPI has a function run and none of our hooks: a table that has
+ * takes its place. */
+static void take_wsapi(lua_State *L)
+{
+    bool is_ours = false;
+
+    for (int i = 0; i < HOOK_COUNT; i++) {
+        if (lua_getfield(L, 1, hook_names[i]) != LUA_TNIL)
+            is_ours = true;
+        lua_pop(L, 1);
+    }
+    if (is_ours || lua_getfield(L, 1, "run") != LUA_TFUNCTION) {
+        lua_settop(L, 1);
+        return;
+    }
+    lua_createtable(L, 0, 1);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "fcgi.wsapi");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "handler");
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 1);
+    lua_setfield(L, 3, hook_names[HOOK_REQUEST]);
+    lua_pushvalue(L, 3);
+    lua_replace(L, 1);
+    lua_settop(L, 1);
+}
+
 /* Finds the hooks in what the script returned, at index 1, or in globals. */
 static int find_hooks(lua_State *L)
 {
     struct script *script = script_of(L);
 
+    if (lua_istable(L, 1))
+        take_wsapi(L);
     for (int i = 0; i < HOOK_COUNT; i++) {
         if (lua_istable(L, 1))
             lua_getfield(L, 1, hook_names[i]);

@@ -1,5 +1,6 @@
-"""Debian's packages of OpenResty's libraries.  They are files of plain Lua, but
-depend on an nginx with Lua, so they are unpacked instead of installed.
+"""Debian's packages that are unpacked instead of installed: those of plain Lua
+that depend on an nginx with Lua or on another Lua, and documentation, which some
+systems leave out.
 
 SPDX-License-Identifier: MIT
 """
@@ -10,15 +11,30 @@ import pytest
 from support.gateway import PROJECT
 
 FOLDER = PROJECT / "build/unpacked"
-PACKAGES = ("lua-nginx-redis", "lua-nginx-memcached", "lua-nginx-websocket")
+RESTY = ("lua-nginx-redis", "lua-nginx-memcached", "lua-nginx-websocket")
+WSAPI = ("lua-wsapi", "lua-wsapi-doc", "lua-orbit", "lua-cosmo")
+LUA = FOLDER / "usr/share/lua/5.1"
+
+
+def unpack(packages):
+    done = subprocess.run(
+        [PROJECT / "tests/tools/unpack.sh", FOLDER, *packages],
+        stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        pytest.fail(f"cannot unpack {', '.join(packages)}:\n{done.stderr}")
 
 
 def options():
-    """Options of the gateway with which scripts find them: Debian calls them
-    nginx.redis, nginx.memcached and nginx.websocket.client."""
-    done = subprocess.run(
-        [PROJECT / "tests/tools/unpack.sh", FOLDER, *PACKAGES],
-        stderr=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        pytest.fail(f"cannot unpack {', '.join(PACKAGES)}:\n{done.stderr}")
-    return ["-I", str(FOLDER / "usr/share/lua/5.1")]
+    """Options of the gateway with which scripts find OpenResty's libraries:
+    Debian calls them nginx.redis, nginx.memcached and nginx.websocket.client."""
+    unpack(RESTY)
+    return ["-I", str(LUA)]
+
+
+def wsapi(*examples):
+    """The same for WSAPI and Orbit, with folders of their examples."""
+    unpack(WSAPI)
+    found = []
+    for folder in (LUA, *(FOLDER / "usr/share/doc" / e for e in examples)):
+        found += ["-I", str(folder)]
+    return found
