@@ -29,7 +29,7 @@ case $port in
 esac
 
 install_packages build-essential cmake ninja-build pkg-config liblua5.4-dev \
-    libev-dev lighttpd curl
+    libev-dev libc-ares-dev lighttpd curl
 
 if [ -z "${FCGI_LUA:-}" ]; then
     echo "building build/release ..."

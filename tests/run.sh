@@ -14,8 +14,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 packages=(
     build-essential clang clang-format clang-tidy cmake ninja-build pkg-config
-    liblua5.4-dev libev-dev libcmocka-dev libfcgi-dev node-llhttp
-    lua5.4 lua-filesystem lua-lpeg lua-busted lua-check lua-socket lua-penlight
+    liblua5.4-dev libev-dev libcmocka-dev libfcgi-dev node-llhttp lua5.4
+    lua-filesystem lua-lpeg lua-busted lua-check lua-socket lua-penlight
+    libc-ares-dev
     lua-cjson lua-luaossl lua-rex-pcre2 python3 python3-pytest
     python3-prometheus-client
     nginx-light apache2 libapache2-mod-fcgid lighttpd haproxy caddy

@@ -635,6 +635,34 @@ function fcgi.connect(address, options) end
 ---@return fcgi.Socket socket
 function fcgi.tcp() end
 
+--- Looks up the addresses of a host: in the hosts file, then with the name
+--- servers and search domains of /etc/resolv.conf, or with those that
+--- `--resolver` names.  Answers are remembered for as long as they allow, an
+--- hour at most, that there is no such name for 5 seconds; tasks that ask for
+--- the same name share one query.  localhost and what ends with it is this
+--- machine; an address stands for itself, and then nothing waits.
+---
+--- The order is the one in which to try them (RFC 6724).  err is "not found" for
+--- what cannot be a name, too, such as one with letters outside of ASCII;
+--- "server failure" when the name servers fail or cannot be reached; "timeout"
+--- after 30 seconds, if not before; "built without c-ares" where the program
+--- can look up nothing.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(fcgi.resolve("localhost")) --> { "127.0.0.1", "::1" }
+--- print(fcgi.resolve("localhost", "inet6")) --> { "::1" }
+--- print(fcgi.resolve("192.0.2.1", 6)) --> nil, "not found"
+--- print(fcgi.resolve("no name")) --> nil, "not found"
+--- ```
+---@async
+---@param name string
+---@param family? "unspec"|"inet"|"inet6"|4|6 default: both
+---@param seconds? number not negative; default: 30, which is the most
+---@return string[]? addresses one at least
+---@return "not found"|"timeout"|"server failure"|"built without c-ares"|nil err
+function fcgi.resolve(name, family, seconds) end
+
 --- A number that only grows, on the status page (`--status`) beside the
 --- program's own.  It belongs to the whole service: all workers add to it, and
 --- it outlives them and reloads.  The same name, with the same labels, is the

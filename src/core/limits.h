@@ -66,6 +66,30 @@ enum {
      * gone in no time. */
     LISTEN_BACKLOG = 128,
 
+    /* Names that the resolver remembers: more than a script talks to, and some
+     * hundred KiB.  Who resolves more of them looks some up again. */
+    RESOLVE_CACHE_MAX = 1024,
+    /* Look-ups under way; others wait for their turn, so that the answers fit
+     * into the buffer of one socket. */
+    RESOLVE_AT_ONCE = 256,
+    /* Addresses of one name: what fits into an answer over UDP and more than
+     * anybody tries in turn. */
+    RESOLVE_ADDRESSES_MAX = 64,
+    /* s that an answer is remembered at most, whatever its TTL: so long a slip
+     * in somebody's zone lasts here.  For what is not found an answer names no
+     * time, and names are tried before they are there.  What the hosts file
+     * says holds until the file changes; but who knows of all files? */
+    RESOLVE_TTL_MAX = 3600,
+    RESOLVE_TTL_NEGATIVE = 5,
+    RESOLVE_TTL_HOSTS = 60,
+    /* ms until the next name server is asked, which doubles each time round,
+     * and how often each is; s that a look-up lasts at most.  A lost packet
+     * costs 2 s, a dead server among others no more, and who waits for a page
+     * does not wait longer. */
+    RESOLVE_TRY_MS = 2000,
+    RESOLVE_TRIES = 3,
+    RESOLVE_SECONDS_MAX = 30,
+
     /* Bytes of one fcgi.random: keys and tokens need few, and the kernel takes
      * some milliseconds for this many, while all other requests wait. */
     RANDOM_MAX = 1024 * 1024

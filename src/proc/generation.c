@@ -149,6 +149,8 @@ int generation_start(struct generation *generation, struct loop *loop,
         .slow = options->slow,
         .memory_limit = options->memory_limit,
         .stderr_to_log = options->stderr_to_log,
+        .resolver = { .servers = options->resolver.items,
+                      .server_count = options->resolver.count },
     };
 
     generation->loop = loop;

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "http/session.h"
 #include "io/fds.h"
+#include "io/resolver.h"
 #include "proc/generation.h"
 #include "proc/held.h"
 #include "proc/oneshot.h"
@@ -74,12 +75,12 @@ static int open_access_log(struct program *program)
 
 static void print_version(void)
 {
-    const char *http = http_library();
+    const char *http = http_library(), *resolver = resolver_library();
 
-    printf("fcgi-lua %s\n%s, libev %d.%d, %s\nbuilt with %s\n",
+    printf("fcgi-lua %s\n%s, libev %d.%d, %s, %s\nbuilt with %s\n",
            FCGI_LUA_VERSION, script_lua_version(), ev_version_major(),
            ev_version_minor(), http != NULL ? http : "without HTTP",
-           FCGI_LUA_BUILD);
+           resolver != NULL ? resolver : "without c-ares", FCGI_LUA_BUILD);
 }
 
 /* The script may count on it as soon as it is loaded. */

@@ -7,6 +7,7 @@
  */
 #include "proc/options.h"
 #include "io/address.h"
+#include "io/resolver.h"
 #include "ops/access_log.h"
 #include "proc/options_table.h"
 #include "proc/options_value.h"
@@ -142,6 +143,11 @@ static const char *check_value(const struct option_spec *spec, const char *text,
     case KIND_LISTEN:
         return address_parse(text, &address, complaint, room) ? NULL
                                                               : complaint;
+    case KIND_SERVERS:
+        return resolver_check_servers(text)
+                   ? NULL
+                   : "is not a name server: write its address, as 192.0.2.1, "
+                     "192.0.2.1:53 or [2001:db8::1]:53";
     case KIND_USER:
         return privileges_parse(text, &privileges, complaint, room) ? NULL
                                                                     : complaint;
@@ -252,6 +258,7 @@ static bool store_value(const struct option_spec *spec, void *field,
     case KIND_LIST:
     case KIND_CHUNK:
     case KIND_LISTEN:
+    case KIND_SERVERS:
     case KIND_PORT:
         return list_store(field, value->text, fresh);
     case KIND_LEVEL:
@@ -378,6 +385,7 @@ bool options_differ(const struct options *a, const struct options *b,
     case KIND_LIST:
     case KIND_CHUNK:
     case KIND_LISTEN:
+    case KIND_SERVERS:
     case KIND_PORT:
         return lists_differ(of_a, of_b);
     case KIND_FLAG:
@@ -437,6 +445,7 @@ void options_free(struct options *options)
         case KIND_LIST:
         case KIND_CHUNK:
         case KIND_LISTEN:
+        case KIND_SERVERS:
             list_clear(field);
             break;
         case KIND_FLAG:

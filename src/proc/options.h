@@ -44,7 +44,7 @@ struct string_list {
     size_t count;
 };
 
-enum { OPTIONS_TABLE_MAX = 40 }; /* room for every option's source */
+enum { OPTIONS_TABLE_MAX = 48 }; /* room for every option's source */
 
 /* Strings and lists belong to the struct, but script and args, which point
  * into argv.  Text that was not given and has no default is NULL. */
@@ -85,6 +85,8 @@ struct options {
     char *status, *ping; /* paths; NULL: there is no such page */
     struct string_list status_listen;
     char *pid;
+
+    struct string_list resolver; /* "ADDR[,ADDR]" each; none: the system's */
 
     char *lua_compat; /* "5.1" or "5.3" */
     bool dev, watch;  /* dev has watch set */

@@ -52,7 +52,7 @@ static void print_variable(const char *name, char *out, size_t room)
 static bool is_list(const struct option_spec *spec)
 {
     return spec->kind == KIND_LIST || spec->kind == KIND_LISTEN ||
-           spec->kind == KIND_PORT;
+           spec->kind == KIND_PORT || spec->kind == KIND_SERVERS;
 }
 
 /* Sets a list from its items, which stand between blanks. */

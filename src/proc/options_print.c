@@ -177,6 +177,7 @@ static bool visit_spec(const struct visit *visit,
     case KIND_LIST:
     case KIND_CHUNK:
     case KIND_LISTEN:
+    case KIND_SERVERS:
         return visit_list(visit, spec, field, source);
     case KIND_LEVEL:
         print_choice(spec->choices, *(const int *)field, text, sizeof(text));

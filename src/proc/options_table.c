@@ -314,6 +314,14 @@ const struct option_spec options_table[] = {
       .choices = "5.1|5.3",
       .argument = "5.1|5.3",
       .help = "also search the pure-Lua modules of that version" },
+    { .name = "resolver",
+      .kind = KIND_SERVERS,
+      .group = GROUP_LUA,
+      .offset = offsetof(struct options, resolver),
+      .argument = "ADDR",
+      .help = "name server for fcgi.resolve and connect, ADDR[:PORT] or"
+              " [V6]:PORT (may be repeated; default: those of"
+              " /etc/resolv.conf)" },
     { .name = "help",
       .letter = 'h',
       .kind = KIND_FLAG,
@@ -327,7 +335,7 @@ const struct option_spec options_table[] = {
       .reach = REACH_COMMAND_LINE,
       .group = GROUP_LUA,
       .offset = offsetof(struct options, version),
-      .help = "print the versions of this program, Lua and libev" },
+      .help = "print the versions of this program, Lua and the libraries" },
     { .name = "print-config",
       .kind = KIND_FLAG,
       .reach = REACH_COMMAND_LINE,

@@ -19,6 +19,7 @@ enum option_kind {
     KIND_LIST,    /* struct string_list */
     KIND_CHUNK,   /* struct string_list, never cut at blanks */
     KIND_LISTEN,  /* struct string_list of addresses */
+    KIND_SERVERS, /* struct string_list of "ADDR[,ADDR]" */
     KIND_USER,    /* USER[:GROUP]; char * */
     KIND_PORT,    /* a port, kept as an address in listen */
     KIND_SIZE,    /* size_t */

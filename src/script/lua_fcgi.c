@@ -11,6 +11,7 @@
 #include "script/lua_metrics.h"
 #include "script/lua_ngx.h"
 #include "script/lua_ready.h"
+#include "script/lua_resolve.h"
 #include "script/lua_socket.h"
 #include "script/lua_task.h"
 #include "script/lua_tools.h"
@@ -247,6 +248,7 @@ void lua_fcgi_open(lua_State *L)
     luaL_setfuncs(L, lua_worker, 0);
     luaL_setfuncs(L, lua_ready, 0);
     lua_metrics_open(L);
+    lua_resolve_open(L);
     lua_pushvalue(L, -1);
     script_of(L)->module = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushliteral(L, FCGI_LUA_VERSION);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "io/ready.h"
+#include "io/resolver.h"
 #include "io/stream.h"
 #include "script/cancel.h"
 #include "script/coroutine.h"
@@ -610,6 +611,7 @@ void script_del(struct script *script)
     script->is_closing = true;
     if (script->L != NULL)
         lua_close(script->L);
+    resolver_del(script->resolver);
     readies_del(script->readies);
     streams_del(script->streams);
     if (script->out != NULL)

@@ -11,6 +11,7 @@
 #include "base/slice.h"
 #include "core/service.h"
 #include "io/loop.h"
+#include "io/resolver.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -92,6 +93,7 @@ struct script_limits {
     double slow;         /* of a request, likewise */
     size_t memory_limit; /* bytes; 0: none */
     bool stderr_to_log;  /* errors and req:write_err */
+    struct resolver_config resolver; /* its servers must outlive the script */
 };
 
 /* In a forked child, which goes on with the script: no Lua must be running.

@@ -18,6 +18,7 @@
 
 struct dev;
 struct readies;
+struct resolver;
 struct streams;
 struct task;
 
@@ -61,8 +62,9 @@ struct script {
     const char *phase; /* why nothing can wait while no task runs */
     struct loop *loop; /* NULL before script_attach */
     struct service *service;
-    struct readies *readies; /* of fcgi.wait; NULL until it is used */
-    struct streams *streams; /* of its sockets; NULL: it has had none */
+    struct readies *readies;   /* of fcgi.wait; NULL until it is used */
+    struct resolver *resolver; /* of fcgi.resolve; likewise */
+    struct streams *streams;   /* of its sockets; NULL: it has had none */
     struct script_limits limits;
     struct watchdog watchdog;
 

@@ -428,6 +428,7 @@ CALLS = {
     "fcgi.every": "fcgi.every(60, print)",
     "fcgi.channel": "fcgi.channel(1)",
     "fcgi.wait": "fcgi.wait(0, 'w', 60)",
+    "fcgi.resolve": "fcgi.resolve('www.test')",
     "fcgi.counter": "fcgi.counter('c', 'x', { a = 1 })",
     "fcgi.gauge": "fcgi.gauge('g')",
     "fcgi.Counter:inc": "fcgi.counter('c'):inc()",

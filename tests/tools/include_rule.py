@@ -37,6 +37,7 @@ LIBRARIES = [
     (re.compile(r"(.*/)?(lua|lauxlib|lualib|luaconf)\.h(pp)?$"), {"mock", "script"}),
     (re.compile(r"(.*/)?(ev|ev\+\+|event)\.h$"), {"io", "proc"}),
     (re.compile(r"(.*/)?llhttp\.h$"), {"http"}),
+    (re.compile(r"(.*/)?ares(_\w+)?\.h$"), {"io"}),
 ]
 RESUME = {"script/task.c", "script/coroutine.c"}
 
@@ -157,6 +158,7 @@ BAD = [
     ("core/a.c", '  #  include "lua.h"\n', "<lua.h>"),
     ("core/a.c", "#include <lua5.4/lua.h>\n", "<lua5.4/lua.h>"),
     ("proc/a.c", "#include <llhttp.h>\n", "<llhttp.h>"),
+    ("script/a.c", "#include <ares.h>\n", "<ares.h>"),
     ("io/a.c", '#include "http/session.h"\n', "io may not include"),
     ("http/a.c", '#include "fcgi/session.h"\n', "http may not include"),
     ("core/a.c", '#include "version.h"\n', "version.h"),

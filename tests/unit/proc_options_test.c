@@ -773,6 +773,7 @@ static void options_of_each_kind_are_compared(void **state)
 {
     (void)state;
     assert_true(differs("listen", ":9000"));
+    assert_true(differs("resolver", "192.0.2.1,[::1]:53"));
     assert_true(differs("port", "9000"));
     assert_true(differs("pid", "/run/pid"));
     assert_true(differs("log", "/log"));
