@@ -339,6 +339,7 @@ int main(int argc, char **argv)
     fds_raise_limit(); /* as far as it goes; the worker says what is missing */
     signal(SIGPIPE, ignore);  /* not SIG_IGN, which programs inherit */
     signal(SIGCHLD, SIG_DFL); /* ignored: no child's status is kept */
+    signal(SIGXFSZ, ignore);  /* then writing fails, with EFBIG */
     status = run(&program);
     if (elders_serve(&program.elders))
         status = program_care(&program, status);
