@@ -21,6 +21,11 @@ enum {
     BODY_COPY_BELOW = 16 * 1024,
     /* Without --max-body, what req:body() takes unless told otherwise. */
     BODY_DEFAULT_MAX = 16 * 1024 * 1024,
+    /* The head of one part of a form: browsers send 200 bytes. */
+    PART_HEAD_MAX = 16 * 1024,
+    /* Bytes of a form that are gone through before others have a turn, when
+     * all of it has come: a few milliseconds of work. */
+    PARTS_TURN = 256 * 1024,
 
     /* One FastCGI record holds it with the first bytes of the body; web
      * servers take far less (frontends differ: 4 KiB to 128 KiB). */
