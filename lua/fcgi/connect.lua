@@ -1,5 +1,7 @@
 --- fcgi.connect -- connecting sockets: to an address, by name, to a unix socket.
 -- SPDX-License-Identifier: MIT
+local misuse = require "fcgi.misuse"
+local new_pooled = require "fcgi.pool"
 
 --- "host:port", "[v6]:port" or "unix:/path"; nil for anything else.
 ---@return string? host or path
@@ -19,11 +21,10 @@ local function parse(address)
   end
 end
 
---- Level 3: the error names the line of the script.
 local function check_seconds(seconds, name)
-  if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds) then
-    error(("bad option '%s' (a number of seconds expected, got %s)"):format(
-      name, type(seconds)), 3)
+  if type(seconds) ~= "number" or seconds ~= seconds then
+    misuse.raise(("bad option '%s' (a number of seconds expected, got %s)")
+      :format(name, type(seconds)))
   end
 end
 
@@ -33,56 +34,78 @@ return function(fcgi, private)
   local tcp, methods = private.tcp, private.methods
   local connect_address = private.connect_address
   local is_address = private.is_address
+  local connect_pooled = new_pooled(private)
 
   --- Tries the addresses of a name in turn.
   local function connect_name(_, host)
     return nil, "host not found: " .. host
   end
 
-  --- sock:connect(host, port) or sock:connect("unix:/path")
-  function methods.connect(self, host, port)
-    if port ~= nil then
-      if type(host) == "string" and not is_address(host) then
-        return connect_name(self, host, port)
+  --- A host and a port, or without a port the path of a unix socket.
+  local function connect_to(self, host, port)
+    if port ~= nil and type(host) == "string" and not is_address(host) then
+      return connect_name(self, host, port)
+    end
+    return connect_address(self, host, port)
+  end
+
+  --- The pool for it that fcgi.connect's address names, too.
+  local function pool_of(host, port)
+    if host:find(":", 1, true) then
+      return ("[%s]:%s"):format(host, port)
+    end
+    return host .. ":" .. port
+  end
+
+  --- sock:connect(host, port[, options]) or
+  --- sock:connect("unix:/path"[, options])
+  function methods.connect(self, host, port, options)
+    if type(port) == "table" then
+      port, options = nil, port
+    elseif type(options) ~= "table" then
+      options = nil -- the family that getsockname gives behind the port
+    end
+    if port == nil then
+      local path = type(host) == "string" and host:match "^unix:(.+)$"
+      if not path then
+        misuse.bad_argument(1, "connect", "a host and a port, or unix:/path "
+          .. "expected")
       end
-      return connect_address(self, host, port)
+      return connect_pooled(self, host, options, connect_to, path)
+    elseif type(host) ~= "string" or not tonumber(port) then
+      return connect_to(self, host, port) -- says what is wrong
     end
-    local path = type(host) == "string" and host:match "^unix:(.+)$"
-    if not path then
-      error("bad argument #1 to 'connect' (a host and a port, or "
-        .. "unix:/path expected)", 2)
-    end
-    return connect_address(self, path)
+    return connect_pooled(self, pool_of(host, port), options, connect_to, host,
+      port)
   end
 
   function fcgi.tcp()
-    return tcp()
+    return tcp(nil, true)
+  end
+
+  --- Nothing is read of the address of a connection that lies in its pool.
+  local function connect_address_text(sock, address)
+    local host, port = parse(address)
+    if not host then
+      misuse.bad_argument(1, "connect", "HOST:PORT, [V6]:PORT or unix:/PATH "
+        .. "expected")
+    end
+    return connect_to(sock, host, port)
   end
 
   function fcgi.connect(address, options)
     if type(address) ~= "string" then
-      error(("bad argument #1 to 'connect' (string expected, got %s)"):format(
-        type(address)), 2)
+      misuse.bad_type(1, "connect", "string", address)
     elseif options ~= nil and type(options) ~= "table" then
-      error(("bad argument #2 to 'connect' (table expected, got %s)"):format(
-        type(options)), 2)
+      misuse.bad_type(2, "connect", "table", options)
     end
-    local host, port = parse(address)
-    if not host then
-      error("bad argument #1 to 'connect' (HOST:PORT, [V6]:PORT or "
-        .. "unix:/PATH expected)", 2)
-    end
-    local sock = tcp()
-    if options then
+    local sock = tcp(nil, true)
+    if options and options.timeout ~= nil then
       check_seconds(options.timeout, "timeout")
       sock:settimeout(options.timeout)
     end
-    local ok, err
-    if port and not is_address(host) then
-      ok, err = connect_name(sock, host, port)
-    else
-      ok, err = connect_address(sock, host, port)
-    end
+    local ok, err = connect_pooled(sock, address, options,
+      connect_address_text, address)
     if not ok then
       return nil, err
     end

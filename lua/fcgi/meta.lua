@@ -273,6 +273,71 @@ local host, port = server:getsockname()
 local near <close> = assert(fcgi.connect(host .. ":" .. port))
 local far <close> = assert(server:accept())
 ```
+
+# Pools of connections
+
+Connecting takes time, so a connection that is not needed any more can be put
+into a pool: socket:setkeepalive() does it in place of close.  The next connect
+to the same place takes it from there, which costs nothing and waits for
+nothing.  Each worker has its own pools.  A pool's name is where the connection
+leads to, "HOST:PORT" or "unix:/PATH" as it was given to connect, unless
+fcgi.ConnectOptions names another: what must not be mixed, say connections of
+different users of a database, belongs into different pools.
+
+A connection leaves the pool, and is closed, when it has lain there for 60
+seconds, when the pool is full (30 lie there, and another one comes: the one
+that was used longest ago goes), and at once when its peer closes it or says
+something.  Both numbers can be given to setkeepalive.
+
+```lua
+local fcgi = require "fcgi"
+local server <close> = fcgi.tcp()
+assert(server:bind("127.0.0.1", 0) and server:listen())
+local host, port = server:getsockname()
+local first = assert(fcgi.connect(host .. ":" .. port))
+local _, used = first:getsockname()
+print(first:setkeepalive()) --> 1
+print(first:send("hello")) --> nil, "closed", 0
+local second <close> = assert(fcgi.connect(host .. ":" .. port))
+local _, again = second:getsockname()
+print(again == used, second:getreusedtimes()) --> true, 1
+```
+
+The options pool_size and backlog limit how many connections there are at all,
+used or not: fcgi.ConnectOptions.
+
+# Libraries for OpenResty
+
+`require "fcgi.ngx"` gives libraries that were written for OpenResty the part of
+`ngx` that they need, and sets the global `ngx`: so lua-resty-redis,
+-memcached, -mysql, -http and -websocket (as a client), pgmoon, and libraries
+that use no more than these, run as they are.  Its sockets have the pools above.
+Its times are in milliseconds, as there, and 60 seconds where none was given.
+
+```lua
+local ngx = require "fcgi.ngx"
+local sock = ngx.socket.tcp()
+sock:settimeout(100) -- ms
+print(sock:connect("127.0.0.1", 1)) --> nil, "connection refused"
+print(ngx.encode_args { name = "Ada L" }, ngx.var.arg_tag) --> "name=Ada%20L", "a"
+```
+
+What there is: ngx.socket (tcp, connect), ngx.re, ngx.log, ngx.sleep, ngx.now and
+the other clocks, ngx.thread, ngx.timer, ngx.worker, ngx.config, ngx.get_phase,
+ngx.null, the constants, what codes texts (escape_uri, encode_args,
+encode_base64, quote_sql_str, md5, sha1_bin, hmac_sha1, crc32_short ...); of the
+request ngx.var, ngx.req, ngx.ctx, and of the answer ngx.header, ngx.status,
+ngx.say, ngx.print and ngx.flush.  A request's task has its request, as have the
+tasks that it starts; elsewhere what is about a request raises an error.
+
+It offers `require` the modules table.new, table.clear, table.clone,
+table.isempty, table.nkeys, bit, ngx.re, ngx.semaphore, and of lua-resty-string
+resty.string, resty.random, resty.md5, resty.sha1, resty.sha224, resty.sha256,
+resty.sha384, resty.sha512 (each as nginx.NAME, too: so Debian calls them),
+unless the script has them itself; and it sets the global `unpack`.  There is no
+LuaJIT: the module ffi knows arrays of bytes, anything else raises where it is
+used.  ngx.re needs lrexlib (in Debian: lua-rex-pcre2), what digests needs
+luaossl (lua-luaossl); they are loaded when they are first used.
 ]==]
 
 --- What is in a header's value: several values are several header lines.
@@ -1006,6 +1071,16 @@ function Channel:close() end
 ---@class fcgi.ConnectOptions
 --- Seconds for connecting; then it is the socket's settimeout.
 ---@field timeout? number
+--- The name of the pool; false: none, a new connection is made.
+---@field pool? string|false
+--- How many connections can lie in the pool.  Whoever makes a pool says that: a
+--- pool is there as long as it has connections.
+---@field pool_size? integer
+--- Given this the pool has no more than pool_size connections, those that are
+--- used included.  Who wants one more waits until one is put into the pool or
+--- closed, no longer than connecting may take: "timeout".  But no more than so
+--- many wait: "too many waiting connect operations".
+---@field backlog? integer
 
 --- A connection to a server, or a server's socket: see the chapter "Sockets",
 --- whose two ends `near` and `far` the examples are about.  It may be the value
@@ -1019,7 +1094,9 @@ function Channel:close() end
 local Socket = {}
 
 --- Connects to a host's port, or to a unix socket: "unix:/PATH".  A socket that
---- failed to connect, or was closed, can be connected again.
+--- failed to connect, or was closed, can be connected again.  A connection that
+--- lies in the pool of that place is taken from there.  The timeout of the
+--- options is not looked at: call settimeout before.
 ---
 --- ```lua
 --- near:close()
@@ -1029,9 +1106,11 @@ local Socket = {}
 ---@async
 ---@param host string
 ---@param port? integer
+---@param options? fcgi.ConnectOptions
 ---@return 1? done
 ---@return string? err
-function Socket:connect(host, port) end
+---@overload fun(self: fcgi.Socket, path: string, options: fcgi.ConnectOptions): 1?, string?
+function Socket:connect(host, port, options) end
 
 --- Gives a new socket an address of this machine: "*" is every address, port 0
 --- a free one, "unix:/PATH" a socket in the file system.
@@ -1205,6 +1284,36 @@ function Socket:gettimeout() end
 --- ```
 ---@return 1 done
 function Socket:close() end
+
+--- Puts the connection into its pool, from where a connect to the same place
+--- takes it: see the chapter "Pools of connections".  The socket is closed then;
+--- it may be connected again.  When err is "unread data in buffer" or "closed"
+--- the connection is closed; with "socket busy reading" and "socket busy writing"
+--- another task has it.  "no pool": it was not made by a connect.
+---
+--- ```lua
+--- print(near:setkeepalive(10, 100)) --> 1
+--- print(near:connect(host, port), near:getreusedtimes()) --> 1, 1
+--- far:send("unasked")
+--- near:receive(2)
+--- print(near:setkeepalive()) --> nil, "unread data in buffer"
+--- ```
+---@param seconds? number that it may lie there; default: 60; 0: any time
+---@param size? integer how many can lie there, if there is no such pool yet; default: 30
+---@return 1? done
+---@return string? err
+function Socket:setkeepalive(seconds, size) end
+
+--- How often the connection was taken from a pool; 0: it is a new one.
+---
+--- ```lua
+--- print(near:getreusedtimes()) --> 0
+--- near:close()
+--- print(near:getreusedtimes()) --> nil, "closed"
+--- ```
+---@return integer? times
+---@return "closed"? err
+function Socket:getreusedtimes() end
 
 --- Ends one direction, or both.  After "send" the peer gets the end of what was
 --- sent, and can still answer.

@@ -140,6 +140,10 @@ setmetatable(ngx, {
   end,
 })
 
+-- --- sockets ----------------------------------------------------------------
+
+ngx.socket = require "fcgi.ngx.socket" (private)
+
 -- --- modules that come with OpenResty or LuaJIT -----------------------------
 
 --- A module of that name that the script has already stays.

@@ -70,6 +70,12 @@ enum {
     /* Connections that may wait for a script's accept; LuaSocket's 32 are
      * gone in no time. */
     LISTEN_BACKLOG = 128,
+    /* Connections that may lie in a pool, and for how many seconds, if the
+     * script does not say: what OpenResty has. */
+    POOL_SIZE = 30,
+    POOL_IDLE = 60,
+    /* Seconds that OpenResty lets a connect, a send or a receive take. */
+    NGX_TIMEOUT = 60,
 
     /* Names that the resolver remembers: more than a script talks to, and some
      * hundred KiB.  Who resolves more of them looks some up again. */

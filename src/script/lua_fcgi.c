@@ -231,7 +231,7 @@ static void open_sockets(lua_State *L)
 
     require_half(L, "fcgi.connect");
     lua_pushvalue(L, module);
-    lua_newtable(L); /* what only lua/fcgi gets */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, script_of(L)->private);
     lua_socket_open(L);
     lua_call(L, 2, 0);
 }

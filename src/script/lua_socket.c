@@ -6,7 +6,9 @@
 #include "script/lua_socket.h"
 
 #include "script/errors.h"
+#include "script/lua_pool.h"
 #include "script/socket_error.h"
+#include "script/socket_pool.h"
 #include "script/wait.h"
 
 #include <errno.h>
@@ -17,15 +19,16 @@ enum { SOCKET_MAGIC = 0x736f636b };
 /* The stack of a connect. */
 enum { AT_SELF = 1, AT_HOST, AT_PORT, AT_SECONDS, AT_STARTED, AT_CLOSINGS };
 
-/* Upvalue 1 is the class; debug.setmetatable can lend it to anything. */
+/* debug.setmetatable can lend the classes to anything. */
 struct lua_socket *lua_socket_check(lua_State *L)
 {
     struct lua_socket *self = lua_touserdata(L, 1);
 
     if (self != NULL && lua_getmetatable(L, 1)) {
-        bool is_ours = lua_rawequal(L, -1, lua_upvalueindex(1)) &&
-                       lua_rawlen(L, 1) == sizeof(*self) &&
-                       self->io.magic == SOCKET_MAGIC;
+        bool is_ours =
+            (lua_rawequal(L, -1, lua_upvalueindex(LUA_SOCKET_CLASS)) ||
+             lua_rawequal(L, -1, lua_upvalueindex(LUA_SOCKET_NGX_CLASS))) &&
+            lua_rawlen(L, 1) == sizeof(*self) && self->io.magic == SOCKET_MAGIC;
 
         lua_pop(L, 1);
         if (is_ours)
@@ -40,29 +43,41 @@ int lua_socket_push_one(lua_State *L)
     return 1;
 }
 
-struct lua_socket *lua_socket_push(lua_State *L, int family)
+struct lua_socket *lua_socket_push(lua_State *L, int class, int family)
 {
     struct lua_socket *self =
-        lua_newuserdatauv(L, sizeof(*self), LUA_STREAM_TLS);
+        lua_newuserdatauv(L, sizeof(*self), LUA_SOCKET_POOL);
 
+    *self = (struct lua_socket){ .kind = LUA_SOCKET_MASTER, .family = family };
     lua_stream_init(&self->io, SOCKET_MAGIC);
-    self->kind = LUA_SOCKET_MASTER;
-    self->family = family;
-    self->to.len = 0;
-    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushvalue(L, lua_upvalueindex(class));
     lua_setmetatable(L, -2);
     return self;
 }
 
-/* tcp([4 or 6]) -> socket */
+/* tcp([4 or 6[, has_pools]]) -> socket */
 static int l_tcp(lua_State *L)
 {
     lua_Integer version = luaL_optinteger(L, 1, 0);
 
-    luaL_argcheck(L, version == 0 || version == 4 || version == 6, 1, "4 or 6");
-    lua_socket_push(L, version == 4   ? AF_INET
-                       : version == 6 ? AF_INET6
-                                      : AF_UNSPEC);
+    luaL_argcheck(L, version == 0 || version == 4 || version == 6, 1,
+                  "4 or 6 expected");
+    lua_socket_push(L, LUA_SOCKET_CLASS,
+                    version == 4   ? AF_INET
+                    : version == 6 ? AF_INET6
+                                   : AF_UNSPEC)
+        ->has_pools = lua_toboolean(L, 2);
+    return 1;
+}
+
+/* ngx_tcp() -> socket, with the limits of time that OpenResty has */
+static int l_ngx_tcp(lua_State *L)
+{
+    struct lua_socket *self =
+        lua_socket_push(L, LUA_SOCKET_NGX_CLASS, AF_UNSPEC);
+
+    self->has_pools = true;
+    lua_stream_set_limit(&self->io, NGX_TIMEOUT, false);
     return 1;
 }
 
@@ -219,6 +234,17 @@ static int l_receive(lua_State *L)
     return lua_stream_receive(L);
 }
 
+/* As OpenResty has it: nothing is there at once. */
+static int l_receive_bytes(lua_State *L)
+{
+    lua_socket_check(L);
+    if (lua_isinteger(L, 2) && lua_tointeger(L, 2) == 0) {
+        lua_pushliteral(L, "");
+        return 1;
+    }
+    return lua_stream_receive(L);
+}
+
 static int l_receiveany(lua_State *L)
 {
     lua_socket_check(L);
@@ -304,13 +330,17 @@ static void close_tls(lua_State *L, struct lua_socket *self)
     lua_settop(L, 1);
 }
 
-static int l_close(lua_State *L)
+void lua_socket_close(lua_State *L, struct lua_socket *self)
 {
-    struct lua_socket *self = lua_socket_check(L);
-
     lua_settop(L, 1);
     close_tls(L, self);
     lua_stream_close(&self->io);
+    socket_pool_leave(self);
+}
+
+static int l_close(lua_State *L)
+{
+    lua_socket_close(L, lua_socket_check(L));
     return lua_socket_push_one(L);
 }
 
@@ -321,6 +351,7 @@ static int l_gc(lua_State *L)
     lua_settop(L, 1);
     close_tls(L, self);
     lua_stream_free(&self->io);
+    socket_pool_leave(self);
     return 0;
 }
 
@@ -359,6 +390,7 @@ static int l_setfd(lua_State *L)
     if (self->io.stream != NULL && stream_fd(self->io.stream) == fd)
         return lua_socket_push_one(L);
     lua_stream_release(&self->io);
+    socket_pool_leave(self);
     if (fd < 0)
         return lua_socket_push_one(L);
     lua_stream_need(L, &self->io);
@@ -523,8 +555,33 @@ static int l_wait_raw(lua_State *L)
 
 /* --- the class ------------------------------------------------------------ */
 
-/* Makes the class, and leaves it and the table of its methods on the stack. */
-static void make_class(lua_State *L)
+/* Adds functions to the table at index; the classes are on top of the stack. */
+static void add_functions(lua_State *L, int index, const luaL_Reg *functions)
+{
+    lua_pushvalue(L, index);
+    for (int i = 0; i < LUA_SOCKET_CLASSES; i++)
+        lua_pushvalue(L, -1 - LUA_SOCKET_CLASSES);
+    luaL_setfuncs(L, functions, LUA_SOCKET_CLASSES);
+    lua_pop(L, 1);
+}
+
+static void fill_class(lua_State *L, int class, int methods)
+{
+    static const luaL_Reg metamethods[] = {
+        { "__close", l_close },
+        { "__gc", l_gc },
+        { "__tostring", l_tostring },
+        { NULL, NULL },
+    };
+
+    add_functions(L, class, metamethods);
+    lua_pushliteral(L, "socket");
+    lua_setfield(L, class, "__name");
+    lua_pushvalue(L, methods);
+    lua_setfield(L, class, "__index");
+}
+
+void lua_socket_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         { "bind", lua_socket_bind },
@@ -539,6 +596,8 @@ static void make_class(lua_State *L)
         { "settimeouts", l_settimeouts },
         { "gettimeout", l_gettimeout },
         { "close", l_close },
+        { "setkeepalive", lua_pool_setkeepalive },
+        { "getreusedtimes", lua_pool_getreusedtimes },
         { "shutdown", l_shutdown },
         { "getfd", l_getfd },
         { "setfd", l_setfd },
@@ -548,29 +607,10 @@ static void make_class(lua_State *L)
         { "setstats", l_setstats },
         { NULL, NULL },
     };
-    static const luaL_Reg metamethods[] = {
-        { "__close", l_close },
-        { "__gc", l_gc },
-        { "__tostring", l_tostring },
-        { NULL, NULL },
-    };
-
-    lua_newtable(L);
-    lua_pushliteral(L, "socket");
-    lua_setfield(L, -2, "__name");
-    lua_pushvalue(L, -1);
-    luaL_setfuncs(L, metamethods, 1);
-    lua_newtable(L);
-    lua_pushvalue(L, -2);
-    luaL_setfuncs(L, methods, 1);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -3, "__index");
-}
-
-void lua_socket_open(lua_State *L)
-{
     static const luaL_Reg private[] = {
         { "tcp", l_tcp },
+        { "ngx_tcp", l_ngx_tcp },
+        { "receive_bytes", l_receive_bytes },
         { "connect_address", l_connect_address },
         { "connect_limit", l_connect_limit },
         { "is_address", l_is_address },
@@ -579,9 +619,19 @@ void lua_socket_open(lua_State *L)
         { "wait_raw", l_wait_raw },
         { NULL, NULL },
     };
-    int table = lua_gettop(L);
+    int table = lua_gettop(L), own = table + 1, ngx = table + 2;
+    int class = table + 3, ngx_class = table + 4;
 
-    make_class(L);
+    for (int i = table; i < ngx_class; i++)
+        lua_newtable(L);
+    add_functions(L, table, private);
+    add_functions(L, table, lua_pool_functions);
+    add_functions(L, own, methods);
+    fill_class(L, class, own);
+    fill_class(L, ngx_class, ngx);
+    lua_pushvalue(L, own);
     lua_setfield(L, table, "methods");
-    luaL_setfuncs(L, private, 1);
+    lua_pushvalue(L, ngx);
+    lua_setfield(L, table, "ngx_methods");
+    lua_settop(L, table);
 }

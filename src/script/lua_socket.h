@@ -15,18 +15,30 @@ enum lua_socket_kind {
     LUA_SOCKET_SERVER  /* it listens */
 };
 
+/* User values, besides that of the stream: the name of its pool. */
+enum { LUA_SOCKET_POOL = LUA_STREAM_TLS + 1 };
+
 struct lua_socket {
     struct lua_stream io; /* first: see lua_stream.h */
     enum lua_socket_kind kind;
-    int family;         /* that it may have; AF_UNSPEC: any */
-    struct endpoint to; /* of the last connect */
+    int family;               /* that it may have; AF_UNSPEC: any */
+    struct endpoint to;       /* of the last connect */
+    bool has_pools;           /* it looks for connections there */
+    lua_Integer reused;       /* how often this one came from there */
+    struct socket_pool *pool; /* that counts it; or NULL */
 };
 
-/* The socket at index 1 of a method; raises if it is none. */
+/* The socket at index 1 of a method; raises if it is none.  Methods have the
+ * two classes of sockets as upvalues: those of fcgi.ngx look alike but in Lua.
+ */
 struct lua_socket *lua_socket_check(lua_State *L);
+enum { LUA_SOCKET_CLASS = 1, LUA_SOCKET_NGX_CLASS, LUA_SOCKET_CLASSES = 2 };
 
-/* Pushes a new one, closed; for a function that has the class as upvalue 1. */
-struct lua_socket *lua_socket_push(lua_State *L, int family);
+/* Pushes a new one, closed, of one of the classes; for methods. */
+struct lua_socket *lua_socket_push(lua_State *L, int class, int family);
+
+/* Closes the socket at index 1; leaves nothing else on the stack. */
+void lua_socket_close(lua_State *L, struct lua_socket *self);
 
 /* Pushes 1, which is LuaSocket's yes. */
 int lua_socket_push_one(lua_State *L);
@@ -38,7 +50,11 @@ int lua_socket_accept(lua_State *L);
 
 /* Adds to the table on top of the stack, which only lua/fcgi gets:
  *     methods                   the table in which methods are looked up
- *     tcp([4 or 6])             -> socket, closed
+ *     ngx_methods               likewise for fcgi.ngx; it is empty
+ *     tcp([4 or 6[, has_pools]])
+ *                               -> socket, closed
+ *     ngx_tcp()                 -> socket of fcgi.ngx
+ *     receive_bytes             the method receive of fcgi.ngx
  *     is_address(text)          -> is it a numeric address?
  *     connect_address(socket, address or path[, port[, seconds]])
  *                               -> 1 | nil, err: one attempt; without a port

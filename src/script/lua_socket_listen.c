@@ -102,7 +102,7 @@ int lua_socket_accept(lua_State *L)
     lua_settop(L, 1);
     if (self->io.stream == NULL || self->kind != LUA_SOCKET_SERVER)
         return lua_stream_fail(L, "closed");
-    client = lua_socket_push(L, AF_UNSPEC); /* before what it is to own */
+    client = lua_socket_push(L, LUA_SOCKET_CLASS, AF_UNSPEC);
     lua_stream_need(L, &client->io);
     lua_pushnumber(L, loop_now());
     lua_pushinteger(L, self->io.closings);

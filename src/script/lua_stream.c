@@ -85,12 +85,10 @@ static void wake_all(struct lua_stream *self)
 /* A reader that waits gets what has come so far. */
 void lua_stream_close(struct lua_stream *self)
 {
-    if (self->stream == NULL)
-        return;
     if (list_is_empty(&self->readers)) {
         stream_del(self->stream);
         self->stream = NULL;
-    } else {
+    } else if (self->stream != NULL) {
         stream_close(self->stream);
     }
     wake_all(self);
@@ -102,6 +100,22 @@ int lua_stream_release(struct lua_stream *self)
 
     wake_all(self);
     return fd;
+}
+
+struct stream *lua_stream_detach(struct lua_stream *self)
+{
+    struct stream *stream = self->stream;
+
+    self->stream = NULL;
+    wake_all(self);
+    return stream;
+}
+
+void lua_stream_attach(struct lua_stream *self, struct stream *stream)
+{
+    stream_del(self->stream); /* a closed one */
+    self->stream = stream;
+    stream_set_owner(stream, &ops, self);
 }
 
 void lua_stream_free(struct lua_stream *self)

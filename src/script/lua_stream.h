@@ -65,6 +65,13 @@ void lua_stream_close(struct lua_stream *self);
  * none. */
 int lua_stream_release(struct lua_stream *self);
 
+/* The same, but the stream, which is there and for which nobody waits, is the
+ * caller's, connected as it is. */
+struct stream *lua_stream_detach(struct lua_stream *self);
+
+/* Takes over a connected stream; it has none that is. */
+void lua_stream_attach(struct lua_stream *self, struct stream *stream);
+
 /* Closes it and frees the stream.  Raises nothing. */
 void lua_stream_free(struct lua_stream *self);
 

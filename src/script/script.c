@@ -19,6 +19,7 @@
 #include "script/lua_request.h"
 #include "script/lua_task.h"
 #include "script/require.h"
+#include "script/socket_pool.h"
 #include "script/source.h"
 #include "script/task.h"
 
@@ -613,6 +614,7 @@ void script_del(struct script *script)
         lua_close(script->L);
     resolver_del(script->resolver);
     readies_del(script->readies);
+    socket_pools_del(script->socket_pools);
     streams_del(script->streams);
     if (script->out != NULL)
         fclose(script->out);

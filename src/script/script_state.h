@@ -19,6 +19,7 @@
 struct dev;
 struct readies;
 struct resolver;
+struct socket_pools;
 struct streams;
 struct task;
 
@@ -65,6 +66,7 @@ struct script {
     struct readies *readies;   /* of fcgi.wait; NULL until it is used */
     struct resolver *resolver; /* of fcgi.resolve; likewise */
     struct streams *streams;   /* of its sockets; NULL: it has had none */
+    struct socket_pools *socket_pools; /* likewise */
     struct script_limits limits;
     struct watchdog watchdog;
 

@@ -465,6 +465,8 @@ CALLS = {
     "fcgi.Socket:settimeouts": "sock:settimeouts(1, 1, 1)",
     "fcgi.Socket:gettimeout": "sock:gettimeout()",
     "fcgi.Socket:close": "sock:close()",
+    "fcgi.Socket:setkeepalive": "sock:setkeepalive()",
+    "fcgi.Socket:getreusedtimes": "sock:getreusedtimes()",
     "fcgi.Socket:shutdown": "sock:shutdown()",
     "fcgi.Socket:getfd": "sock:getfd()",
     "fcgi.Socket:setfd": "sock:setfd(sock:getfd())",
