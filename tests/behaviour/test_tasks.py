@@ -138,7 +138,8 @@ def test_a_module_that_failed_may_be_required_again(lua):
         "return { n = n } end "
         "local a = fcgi.spawn(require, 'brittle') "
         "local b = fcgi.spawn(require, 'brittle') "
-        "local _, err = a:join() local module = b:join() "
+        "local _, err = a:join() assert(select(2, b:join()) == err) "
+        "local module = require 'brittle' "
         "package.preload.brittle, package.loaded.brittle = nil, nil "
         "return 200, {}, dump(err:match('on purpose'), module.n)"
         ) == '"on purpose", 2'
