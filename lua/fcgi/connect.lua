@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local misuse = require "fcgi.misuse"
 local new_pooled = require "fcgi.pool"
+local getuservalue = debug.getuservalue
 
 --- "host:port", "[v6]:port" or "unix:/path"; nil for anything else.
 ---@return string? host or path
@@ -35,6 +36,17 @@ return function(fcgi, private)
   local connect_address = private.connect_address
   local is_address = private.is_address
   local connect_pooled = new_pooled(private)
+
+  --- Where sockets have connected to whose pool has another name.
+  local places = setmetatable({}, { __mode = "k" })
+
+  local function note_place(sock, address, options)
+    if options and options.pool ~= nil then
+      places[sock] = address
+    elseif places[sock] then
+      places[sock] = nil
+    end
+  end
 
   --- Tries the addresses of a name in turn.
   local function connect_name(_, host)
@@ -75,8 +87,26 @@ return function(fcgi, private)
     elseif type(host) ~= "string" or not tonumber(port) then
       return connect_to(self, host, port) -- says what is wrong
     end
-    return connect_pooled(self, pool_of(host, port), options, connect_to, host,
-      port)
+    local address = pool_of(host, port)
+    note_place(self, address, options)
+    return connect_pooled(self, address, options, connect_to, host, port)
+  end
+
+  --- The host that a socket has connected to, as it was given; nil: none.
+  function private.host_of(sock)
+    local host, port = parse(places[sock] or getuservalue(sock, 2) or "")
+    return port and host
+  end
+
+  --- What set_tls has set; or nil.
+  function private.tls_of(sock)
+    return (getuservalue(sock, 1))
+  end
+
+  --- What it takes is loaded by whoever needs it.
+  function methods.sslhandshake(...)
+    methods.sslhandshake = require "fcgi.sslhandshake"
+    return methods.sslhandshake(...)
   end
 
   function fcgi.tcp()
@@ -104,6 +134,7 @@ return function(fcgi, private)
       check_seconds(options.timeout, "timeout")
       sock:settimeout(options.timeout)
     end
+    note_place(sock, address, options)
     local ok, err = connect_pooled(sock, address, options,
       connect_address_text, address)
     if not ok then

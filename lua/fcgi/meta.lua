@@ -1082,6 +1082,38 @@ function Channel:close() end
 --- many wait: "too many waiting connect operations".
 ---@field backlog? integer
 
+--- Options of sock:sslhandshake.  Files are read once, by the first handshake
+--- that names them.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local options = {
+---   cafile = "/etc/ssl/ours.pem",
+---   certificate = "/etc/ssl/me.pem", key = "/etc/ssl/me.key",
+--- }
+--- local sock = fcgi.tcp() -- which is not connected
+--- print(sock:sslhandshake(nil, "shop.example", true, options)) --> nil, "closed"
+--- ```
+---@class fcgi.TlsOptions
+--- A file with the certificates of the authorities that are trusted, in PEM.
+--- Without it and capath the variables SSL_CERT_FILE and SSL_CERT_DIR name
+--- them, and without these they are the system's.
+---@field cafile? string
+--- A folder of them, under hashed names; several with ":" between.
+---@field capath? string
+--- A file with a certificate of our own, and the chain to its authority, in PEM.
+---@field certificate? string
+--- A file with its key, in PEM.
+---@field key? string
+--- What that is encrypted with.
+---@field password? string
+--- What to propose by ALPN: a name, or a list of them.
+---@field alpn? string|string[]
+--- The ciphers of TLS 1.2, as OpenSSL lists them.
+---@field ciphers? string
+--- Those of TLS 1.3.
+---@field ciphersuites? string
+
 --- A connection to a server, or a server's socket: see the chapter "Sockets",
 --- whose two ends `near` and `far` the examples are about.  It may be the value
 --- of a `<close>` variable: it is closed at the end of the block.
@@ -1273,6 +1305,37 @@ function Socket:settimeouts(connect, send, receive) end
 ---@return number wait
 ---@return number total
 function Socket:gettimeout() end
+
+--- Lets the socket speak TLS from now on, as a client; needs LuaSec (Debian's
+--- lua-sec).  The peer must show a certificate that is valid, comes from an
+--- authority that is trusted and is for `name`; unless verify is false.  Without
+--- a name that is the host or the address that the socket was connected to.  The
+--- peer is told the name, too.  A handshake may take as long as a connect.  When
+--- it fails the socket is closed.
+---
+--- ```lua
+--- local function open(name) -- https, say
+---   local sock = assert(fcgi.connect(name .. ":443", { timeout = 5 }))
+---   assert(sock:sslhandshake(nil, name))
+---   return sock
+--- end
+---
+--- near:settimeout(0.01) -- far does not answer
+--- print(near:sslhandshake(nil, "shop.example")) --> nil, "timeout"
+--- ```
+---
+--- Other errors: "closed", "certificate verify failed: ...", "host name does not
+--- match: ...", "handshake failed: ...".  TLS 1.2 and 1.3 are spoken.  There are
+--- no sessions to be resumed, because LuaSec has none: whatever is given for one
+--- is taken, and the result is true.
+---@async
+---@param session? any
+---@param name? string whose certificate it is to be
+---@param verify? boolean default: true
+---@param options? fcgi.TlsOptions
+---@return true? done
+---@return string? err or, when it is done, what ALPN has agreed on
+function Socket:sslhandshake(session, name, verify, options) end
 
 --- Closes the socket: tasks that wait for it get nil, "closed", and so does who
 --- uses it later.

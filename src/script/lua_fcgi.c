@@ -13,6 +13,7 @@
 #include "script/lua_ready.h"
 #include "script/lua_resolve.h"
 #include "script/lua_socket.h"
+#include "script/lua_system.h"
 #include "script/lua_task.h"
 #include "script/lua_tools.h"
 #include "script/lua_worker.h"
@@ -232,6 +233,7 @@ static void open_sockets(lua_State *L)
     require_half(L, "fcgi.connect");
     lua_pushvalue(L, module);
     lua_rawgeti(L, LUA_REGISTRYINDEX, script_of(L)->private);
+    luaL_setfuncs(L, lua_system, 0);
     lua_socket_open(L);
     lua_call(L, 2, 0);
 }

@@ -530,13 +530,17 @@ static int raw_k(lua_State *L, int status, lua_KContext ctx)
     return 1;
 }
 
-/* wait_raw(socket, "r" | "w" | "rw"[, seconds]) -> true | nil, "timeout" or
- * "closed"; it may say true too early */
+/* wait_raw(socket, "r" | "w" | "rw"[, seconds[, "r" | "w"]]) -> true | nil,
+ * "timeout" or "closed"; it may say true too early */
 static int l_wait_raw(lua_State *L)
 {
     struct lua_socket *self = lua_socket_check(L);
     const char *mode = luaL_checkstring(L, 2);
     double seconds = lua_stream_check_limit(L, 3);
+    const char *side = luaL_optstring(L, 4, "");
+    struct list *waiters = *side == 'r'   ? &self->io.readers
+                           : *side == 'w' ? &self->io.writers
+                                          : &self->io.raw_waiters;
 
     lua_settop(L, 3);
     if (!lua_stream_is_up(&self->io))
@@ -550,7 +554,7 @@ static int l_wait_raw(lua_State *L)
         stream_await(self->io.stream, STREAM_OUT);
     lua_pushnumber(L, loop_now());
     lua_pushinteger(L, self->io.closings);
-    return task_wait_in(L, &self->io.raw_waiters, seconds, 0, raw_k);
+    return task_wait_in(L, waiters, seconds, 0, raw_k);
 }
 
 /* --- the class ------------------------------------------------------------ */

@@ -61,9 +61,10 @@ int lua_socket_accept(lua_State *L);
  *                               it is the path of a unix socket
  *     connect_limit(socket)     -> seconds that a connect may take | nil
  *     set_raw(socket, bool)     nothing is received into the buffer
- *     wait_raw(socket, mode[, seconds])
+ *     wait_raw(socket, mode[, seconds[, side]])
  *                               -> true | nil, "timeout" | nil, "closed": for
- *                               the descriptor of a raw socket, "r", "w", "rw"
+ *                               the descriptor of a raw socket, "r", "w", "rw";
+ *                               side "r" or "w": as who receives or sends
  *     set_tls(socket, object)   see lua_stream.h
  * May raise. */
 void lua_socket_open(lua_State *L);

@@ -22,6 +22,10 @@ static void take_news(void *owner, enum stream_side side)
 
     task_wake_list(waiters(self, side));
     task_wake_list(&self->raw_waiters);
+    if (self->has_tls) { /* a reader may have to write, and a writer to read */
+        task_wake_list(&self->readers);
+        task_wake_list(&self->writers);
+    }
 }
 
 static bool is_awaited(void *owner, enum stream_side side)
@@ -29,7 +33,9 @@ static bool is_awaited(void *owner, enum stream_side side)
     struct lua_stream *self = owner;
 
     return !list_is_empty(waiters(self, side)) ||
-           !list_is_empty(&self->raw_waiters);
+           !list_is_empty(&self->raw_waiters) ||
+           (self->has_tls &&
+            !(list_is_empty(&self->readers) && list_is_empty(&self->writers)));
 }
 
 static const struct stream_ops ops = { take_news, is_awaited };

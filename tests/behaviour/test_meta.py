@@ -464,6 +464,7 @@ CALLS = {
     "fcgi.Socket:settimeout": "sock:settimeout(1)",
     "fcgi.Socket:settimeouts": "sock:settimeouts(1, 1, 1)",
     "fcgi.Socket:gettimeout": "sock:gettimeout()",
+    "fcgi.Socket:sslhandshake": "sock:sslhandshake(nil, 'x')",
     "fcgi.Socket:close": "sock:close()",
     "fcgi.Socket:setkeepalive": "sock:setkeepalive()",
     "fcgi.Socket:getreusedtimes": "sock:getreusedtimes()",
