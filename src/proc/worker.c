@@ -360,8 +360,6 @@ static void step(struct worker *worker)
     if (worker->current->state == GENERATION_STARTING &&
         worker->current->hook_has_ended && !worker->draining)
         begin_to_serve(worker);
-    if (!list_is_empty(&worker->retired))
-        step_retired(worker);
     if (worker->reload.failures > 0) {
         worker->config->board->failed_reloads += worker->reload.failures;
         worker->reload.failures = 0;
@@ -372,6 +370,8 @@ static void step(struct worker *worker)
            worker_may_reload(worker) &&
            (next = reload_step(&worker->reload, &worker->current->who)) != NULL)
         take_over(worker, next);
+    if (!list_is_empty(&worker->retired)) /* the last one may be idle */
+        step_retired(worker);
     worker_step_upgrade(worker);
 }
 
