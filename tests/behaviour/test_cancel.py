@@ -20,7 +20,7 @@ WAITS = {
     "body": "req:body()",
     "write": "req:set_status(200) while true do req:write(('x'):rep(65536)) "
              "end",
-    "flush": "req:set_status(200) req:write(('x'):rep(1 << 20)) "
+    "flush": "req:set_status(200) req:write(('x'):rep(1024):rep(1024)) "
              "while true do req:write('x') req:flush() end",
     "join": "fcgi.spawn(fcgi.sleep, 3600):join()",
     "join with a limit": "fcgi.spawn(fcgi.sleep, 3600):join(3600)",
@@ -126,9 +126,9 @@ def test_end_of_the_owner(lua, name):
 
 @pytest.mark.parametrize("wait", [
     "req:read(1)", "req:read_line()", "req:body()",
-    "req:write(('x'):rep(1 << 20)) repeat until not "
+    "req:write(('x'):rep(1024):rep(1024)) repeat until not "
     "req:write(('x'):rep(65536))",
-    "req:write(('x'):rep(1 << 20)) repeat req:write('x') until not "
+    "req:write(('x'):rep(1024):rep(1024)) repeat req:write('x') until not "
     "req:flush()"])
 def test_end_of_the_owner_wakes_who_waits_for_the_request(lua, wait):
     at = len(lua.gateway.log())

@@ -30,7 +30,7 @@ function on_request(req)
   if what == "markup" then error("<script>alert(1)</script>\\27[2J") end
   if what == "memory" then
     local t = {}
-    while true do t[#t + 1] = ("x"):rep(1 << 20) .. #t end
+    while true do t[#t + 1] = ("x"):rep(1024):rep(1024) .. #t end
   end
   if what == "task" then
     return 200, {}, assert(fcgi.spawn(inner, "task"):join())

@@ -115,21 +115,24 @@ def test_runaway_c_code_ends_the_process_with_70(lua_with, code):
 
 # --- memory ---
 
+# Long strings are made of long ones: a sanitizer checks each copy of a piece.
 BOMBS = {
     "rep": "return 200, {}, ('x'):rep(1 << 30)",
     "concat": "local s = 'x' while true do s = s .. s end",
     "table": "local t = {} for i = 1, 1e9 do t[i] = {} end",
-    "strings": "local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(100) .. i "
-               "end",
+    "strings": "local t = {} for i = 1, 1e9 do "
+               "t[i] = ('xxxxxxxxxx'):rep(100) .. i end",
     "closures": "local f while true do local g = f f = function() "
                 "return g end end",
     "pcall": "local t = {} for i = 1, 50 do pcall(function() while true do "
-             "t[#t + 1] = ('x'):rep(10000) .. #t end end) end error 'full'",
+             "t[#t + 1] = ('x'):rep(100):rep(100) .. #t end end) end "
+             "error 'full'",
     "coroutines": "local t = {} while true do t[#t + 1] = coroutine.create("
                   "print) end",
-    "unpack": "local t = {} for i = 1, 200 do t[i] = ('x'):rep(1 << 20) end "
-              "return table.concat(t)",
-    "error": "error(('x'):rep(40 << 20) .. ('y'):rep(20 << 20))",
+    "unpack": "local t = {} for i = 1, 200 do "
+              "t[i] = ('x'):rep(1024):rep(1024) end return table.concat(t)",
+    "error": "error(('x'):rep(1024):rep(40 << 10) .. "
+             "('y'):rep(1024):rep(20 << 10))",
 }
 
 
@@ -202,7 +205,7 @@ ERRORS = {
     "protected": "error(setmetatable({}, {__metatable = false}))",
     "binary": "error('\\0\\1\\2\\xff\\xfe\\r\\n\\27[31m', 0)",
     "empty": "error('', 0)",
-    "megabyte": "error(('x'):rep(1 << 20))",
+    "megabyte": "error(('x'):rep(1024):rep(1024))",
     "deep pcall": "local function f(n) if n == 0 then error 'x' end "
                   "local ok, e = pcall(f, n - 1) error(e, 0) end f(100)",
     "arithmetic": "return nil + 1", "call": "local x = nil; x()",

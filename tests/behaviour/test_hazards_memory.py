@@ -147,7 +147,7 @@ def test_one_huge_write_waits(lean):
     # One string of 32 MiB is the script's own memory; it must not be copied.
     lua, idle = lean
     with lua.connect(rcvbuf=4096) as conn:
-        lua.start(conn, 1, "local s = ('x'):rep(32 << 20) "
+        lua.start(conn, 1, "local s = ('x'):rep(1024):rep(32 << 10) "
                   "req:set_status(200) req:write(s) req:write(s)")
         conn.wait_stdout(1)
         for _ in range(20):
@@ -193,7 +193,7 @@ def test_small_answers_finish_while_a_neighbour_streams(lua):
 def test_one_huge_write_does_not_starve_its_neighbours(lua):
     with lua.connect(rcvbuf=4096) as conn:
         lua.start(conn, 1, "req:set_status(200) "
-                  "req:write(('x'):rep(16 << 20))")
+                  "req:write(('x'):rep(1024):rep(16 << 10))")
         conn.wait_stdout(1)
         for id in range(2, 12):
             lua.start(conn, id, "return 200, {}, 'small'")

@@ -12,14 +12,14 @@ from support.processes import (WHO, Client, all_workers, children, serves,
 
 # Keeps what it is asked to keep, and drops the same again.
 HEAP = WHO + """
-local kept = {}
+local kept, page = {}, ("x"):rep(1024)
 function on_request(req)
   local path = req:path()
   if path == "/keep" then
-    kept[#kept + 1] = ("x"):rep(1 << 20)
+    kept[#kept + 1] = page:rep(1024)
   elseif path == "/drop" then
     local garbage = {}
-    for i = 1, 16 do garbage[i] = ("x"):rep((1 << 20) + i) end
+    for i = 1, 16 do garbage[i] = page:rep(1024 + i) end
   end
   return 200, {}, ("%d %d %d"):format(fcgi.worker.id, fcgi.worker.pid,
     fcgi.worker.generation)

@@ -86,7 +86,7 @@ def test_answered_output_is_sent_before_the_exit(lua_with):
     lua = lua_with()
     with lua.connect(rcvbuf=4096) as conn:
         lua.start(conn, 1, "fcgi.log('notice', 'ready') "
-                  "return 200, {}, ('x'):rep(2 << 20)", flags=0)
+                  "return 200, {}, ('x'):rep(1024):rep(2 << 10)", flags=0)
         lua.gateway.wait_log("ready")
         begin_stop(lua.gateway)
         assert len(conn.collect(1).body) == 2 << 20

@@ -70,7 +70,7 @@ static void the_heap_counts_as_it_was_last_collected(void **state)
     const struct options options = { .max_memory = 1 << 20 };
 
     (void)state;
-    rig_open("kept = ('x'):rep(2 << 20) on_request = print");
+    rig_open("kept = ('x'):rep(1024):rep(2 << 10) on_request = print");
     age_limit(&age, &options, true);
     assert_true(script_watch_heap(rig.script));
     assert_null(reached(1)); /* not collected yet */

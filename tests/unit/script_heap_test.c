@@ -43,7 +43,7 @@ static void it_follows_what_is_kept(void **state)
     assert_true(script_watch_heap(rig.script));
     collect();
     before = script_heap(rig.script);
-    run("kept = ('x'):rep(4 << 20)");
+    run("kept = ('x'):rep(1024):rep(4 << 10)");
     collect();
     assert_in_range(script_heap(rig.script), before + 3 * MIB,
                     before + 5 * MIB);
@@ -52,7 +52,7 @@ static void it_follows_what_is_kept(void **state)
     assert_true(script_heap(rig.script) < before + MIB);
     for (int i = 0; i < 100; i++) /* again and again */
         collect();
-    run("kept = ('x'):rep(4 << 20)");
+    run("kept = ('x'):rep(1024):rep(4 << 10)");
     collect();
     assert_true(script_heap(rig.script) > before + 3 * MIB);
 }
@@ -64,7 +64,8 @@ static void garbage_is_not_in_it(void **state)
     rig_open("on_request = print");
     assert_true(script_watch_heap(rig.script));
     for (int i = 0; i < 64; i++) {
-        run("for i = 1, 16 do local s = ('x'):rep((1 << 16) + i) end");
+        run("local page = ('x'):rep(1024)\n"
+            "for i = 1, 16 do local s = page:rep(64 + i) end");
         assert_true(script_heap(rig.script) < MIB);
     }
     assert_true(script_heap(rig.script) > 0); /* Lua has collected by itself */
@@ -76,8 +77,8 @@ static void scripts_may_collect_as_they_like(void **state)
     rig_open("on_request = print");
     assert_true(script_watch_heap(rig.script));
     run("collectgarbage 'generational'");
-    run("kept = {} for i = 1, 64 do kept[i] = ('x'):rep(65536 + i) end "
-        "collectgarbage()");
+    run("local page = ('x'):rep(1024) kept = {}\n"
+        "for i = 1, 64 do kept[i] = page:rep(64 + i) end collectgarbage()");
     assert_true(script_heap(rig.script) > 4 * MIB);
     run("kept = nil collectgarbage() collectgarbage 'incremental'");
     collect();
