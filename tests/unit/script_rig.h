@@ -401,7 +401,7 @@ static inline void rig_run(void)
 {
     struct loop_timer patience = { 0 };
 
-    loop_timer_start(rig.loop, &patience, 20, rig_hangs);
+    loop_timer_start(rig.loop, &patience, 100, rig_hangs);
     while (script_tasks(rig.script) > 0) {
         loop_turn(rig.loop, true);
         if (!loop_timer_is_running(&patience))
