@@ -25,10 +25,11 @@ struct lua_socket *lua_socket_check(lua_State *L)
     struct lua_socket *self = lua_touserdata(L, 1);
 
     if (self != NULL && lua_getmetatable(L, 1)) {
-        bool is_ours =
-            (lua_rawequal(L, -1, lua_upvalueindex(LUA_SOCKET_CLASS)) ||
-             lua_rawequal(L, -1, lua_upvalueindex(LUA_SOCKET_NGX_CLASS))) &&
-            lua_rawlen(L, 1) == sizeof(*self) && self->io.magic == SOCKET_MAGIC;
+        const void *class = lua_topointer(L, -1);
+        bool is_ours = (class == script_of(L)->socket_class ||
+                        class == script_of(L)->socket_ngx_class) &&
+                       lua_rawlen(L, 1) == sizeof(*self) &&
+                       self->io.magic == SOCKET_MAGIC;
 
         lua_pop(L, 1);
         if (is_ours)
@@ -633,6 +634,8 @@ void lua_socket_open(lua_State *L)
     add_functions(L, own, methods);
     fill_class(L, class, own);
     fill_class(L, ngx_class, ngx);
+    script_of(L)->socket_class = lua_topointer(L, class);
+    script_of(L)->socket_ngx_class = lua_topointer(L, ngx_class);
     lua_pushvalue(L, own);
     lua_setfield(L, table, "methods");
     lua_pushvalue(L, ngx);

@@ -152,6 +152,15 @@ double lua_stream_check_limit(lua_State *L, int index)
     return seconds >= 0 && isfinite(seconds) ? seconds : -1;
 }
 
+double lua_stream_start(const struct lua_stream *self)
+{
+    bool is_limited = self->total > 0;
+
+    for (int i = 0; i < LUA_STREAM_LIMITS; i++)
+        is_limited = is_limited || self->limits[i] > 0;
+    return is_limited ? loop_now() : 0;
+}
+
 double lua_stream_left(const struct lua_stream *self,
                        enum lua_stream_limit limit, double started)
 {

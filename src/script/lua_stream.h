@@ -83,6 +83,9 @@ void lua_stream_set_limit(struct lua_stream *self, double seconds,
 /* The number of seconds at index; nil or negative: no limit (-1). */
 double lua_stream_check_limit(lua_State *L, int index);
 
+/* When a call begins, in seconds: for lua_stream_left.  0: nobody will ask. */
+double lua_stream_start(const struct lua_stream *self);
+
 /* How long a call that began at that time may wait now, in seconds: 0: not at
  * all; negative: for ever. */
 double lua_stream_left(const struct lua_stream *self,

@@ -286,18 +286,11 @@ static int end(lua_State *L, struct lua_stream *self, enum receive_kind kind,
 static bool was_closed(lua_State *L, const struct lua_stream *self)
 {
     return self->stream == NULL ||
-           (!lua_isnil(L, AT_CLOSINGS) &&
-            (unsigned)lua_tointeger(L, AT_CLOSINGS) != self->closings);
+           (unsigned)lua_tointeger(L, AT_CLOSINGS) != self->closings;
 }
 
-static double left(lua_State *L, struct lua_stream *self)
+static double left(lua_State *L, const struct lua_stream *self)
 {
-    if (lua_isnil(L, AT_STARTED)) {
-        lua_pushnumber(L, loop_now());
-        lua_replace(L, AT_STARTED);
-        lua_pushinteger(L, self->closings);
-        lua_replace(L, AT_CLOSINGS);
-    }
     return lua_stream_left(self, LUA_STREAM_RECEIVE,
                            lua_tonumber(L, AT_STARTED));
 }
@@ -392,7 +385,12 @@ static int read_on(lua_State *L, enum receive_kind kind)
 
 static int start(lua_State *L, enum receive_kind kind)
 {
-    lua_settop(L, AT_SCANNED);
+    const struct lua_stream *self = lua_touserdata(L, AT_SELF);
+
+    lua_settop(L, AT_PREFIX);
+    lua_pushnumber(L, lua_stream_start(self));
+    lua_pushinteger(L, self->closings);
+    lua_pushinteger(L, 0);
     return read_on(L, kind);
 }
 
@@ -411,10 +409,48 @@ static enum receive_kind check_pattern(lua_State *L)
     return RECEIVE_LINE;
 }
 
+/* A line or a number of bytes that lies in the buffer, as nearly all that
+ * clients of databases ask for does; n: 0 is a line. */
+static bool take_at_once(lua_State *L, struct lua_stream *self, size_t n)
+{
+    struct slice in;
+    size_t end = n;
+
+    if (self->stream == NULL || !list_is_empty(&self->readers))
+        return false;
+    in = stream_input(self->stream);
+    if (n == 0) {
+        const char *newline = slice_find(in, '\n');
+
+        if (newline == NULL)
+            return false;
+        in.len = n = (size_t)(newline - in.data);
+        end = n + 1;
+        n -= n > 0 && in.data[n - 1] == '\r';
+        if (slice_find((struct slice){ in.data, n }, '\r') != NULL)
+            return false;
+    }
+    if (in.len < n)
+        return false;
+    lua_pushlstring(L, in.data, n);
+    consume(self, end);
+    return true;
+}
+
 int lua_stream_receive(lua_State *L)
 {
+    struct lua_stream *self = lua_touserdata(L, AT_SELF);
     enum receive_kind kind = RECEIVE_COUNT;
+    int top = lua_gettop(L);
 
+    if (top < AT_WHAT && take_at_once(L, self, 0))
+        return 1;
+    if (top == AT_WHAT && lua_isinteger(L, AT_WHAT)) {
+        lua_Integer n = lua_tointeger(L, AT_WHAT);
+
+        if (n > 0 && take_at_once(L, self, (size_t)n))
+            return 1;
+    }
     if (!lua_isnoneornil(L, AT_PREFIX))
         luaL_checkstring(L, AT_PREFIX);
     if (lua_isnumber(L, AT_WHAT)) {

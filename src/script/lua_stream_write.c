@@ -236,18 +236,11 @@ static struct slice bytes_left(lua_State *L, size_t done)
 static bool was_closed(lua_State *L, const struct lua_stream *self)
 {
     return self->stream == NULL ||
-           (!lua_isnil(L, AT_CLOSINGS) &&
-            (unsigned)lua_tointeger(L, AT_CLOSINGS) != self->closings);
+           (unsigned)lua_tointeger(L, AT_CLOSINGS) != self->closings;
 }
 
-static double left(lua_State *L, struct lua_stream *self)
+static double left(lua_State *L, const struct lua_stream *self)
 {
-    if (lua_isnil(L, AT_STARTED)) {
-        lua_pushnumber(L, loop_now());
-        lua_replace(L, AT_STARTED);
-        lua_pushinteger(L, self->closings);
-        lua_replace(L, AT_CLOSINGS);
-    }
     return lua_stream_left(self, LUA_STREAM_SEND, lua_tonumber(L, AT_STARTED));
 }
 
@@ -257,31 +250,16 @@ static int send_k(lua_State *L, int status, lua_KContext ctx)
     return send_on(L, (size_t)ctx);
 }
 
-/* done: bytes of AT_BYTES that were sent. */
-static int send_on(lua_State *L, size_t done)
+/* What a write of AT_BYTES, of which `done` were sent by now, has come to. */
+static int go_on(lua_State *L, struct lua_stream *self, size_t done,
+                 enum stream_result result)
 {
-    struct lua_stream *self = lua_touserdata(L, AT_SELF);
-    enum stream_result result = STREAM_END;
     double seconds;
 
-    if (!was_closed(L, self) && !list_is_empty(&self->writers)) {
-        lua_stream_fail(L, "socket busy writing"); /* since it was woken */
-        return add_index(L, done);
-    }
-    if (!was_closed(L, self)) {
-        struct slice rest = bytes_left(L, done);
-        size_t sent;
-
-        result = stream_write(self->stream, &rest, 1, &sent);
-        done += sent;
-    }
     if (result == STREAM_DONE)
         return sent_up_to(L, done);
     if (result != STREAM_WAIT) {
-        if (was_closed(L, self))
-            lua_stream_fail(L, "closed");
-        else
-            lua_stream_fail_with(L, self, result);
+        lua_stream_fail_with(L, self, result);
         return add_index(L, done);
     }
     seconds = left(L, self);
@@ -290,6 +268,26 @@ static int send_on(lua_State *L, size_t done)
                             send_k);
     lua_stream_fail(L, "timeout");
     return add_index(L, done);
+}
+
+static int send_on(lua_State *L, size_t done)
+{
+    struct lua_stream *self = lua_touserdata(L, AT_SELF);
+    enum stream_result result;
+    struct slice rest;
+    size_t sent;
+
+    if (was_closed(L, self)) {
+        lua_stream_fail(L, "closed");
+        return add_index(L, done);
+    }
+    if (!list_is_empty(&self->writers)) { /* since the task was woken */
+        lua_stream_fail(L, "socket busy writing");
+        return add_index(L, done);
+    }
+    rest = bytes_left(L, done);
+    result = stream_write(self->stream, &rest, 1, &sent);
+    return go_on(L, self, done + sent, result);
 }
 
 /* --- through TLS ---------------------------------------------------------- */
@@ -345,17 +343,17 @@ static size_t check_index(lua_State *L, int index, lua_Integer otherwise,
     return (size_t)i > len + 1 ? len + 1 : (size_t)i;
 }
 
-/* Lays out the stack: the bytes from `first` to before `last`, counted from 0,
- * of which `add` went before. */
-static int send_bytes(lua_State *L, struct lua_stream *self, size_t first,
-                      size_t last, size_t add)
+/* Lays out the stack for what may wait: the bytes from `first` to before
+ * `last`, counted from 0, of which `add` went before. */
+static void lay_out(lua_State *L, const struct lua_stream *self, size_t first,
+                    size_t last, size_t add)
 {
     lua_settop(L, AT_BYTES);
     lua_pushinteger(L, (lua_Integer)first);
     lua_pushinteger(L, (lua_Integer)last);
     lua_pushinteger(L, (lua_Integer)add);
-    lua_settop(L, AT_CLOSINGS);
-    return self->has_tls && first < last ? tls_write(L, self) : send_on(L, 0);
+    lua_pushnumber(L, lua_stream_start(self));
+    lua_pushinteger(L, self->closings);
 }
 
 static int send_string(lua_State *L, struct lua_stream *self)
@@ -370,7 +368,8 @@ static int send_string(lua_State *L, struct lua_stream *self)
         last = len;
     if (last < first)
         last = first;
-    return send_bytes(L, self, first, last, first);
+    lay_out(L, self, first, last, first);
+    return self->has_tls && first < last ? tls_write(L, self) : send_on(L, 0);
 }
 
 /* The list becomes one string. */
@@ -407,7 +406,25 @@ static int send_list(lua_State *L, struct lua_stream *self)
     rest = lua_newuserdatauv(L, len, 0);
     copy_list(L, AT_BYTES, gather.sent, rest, len);
     lua_replace(L, AT_BYTES);
-    return send_bytes(L, self, 0, len, gather.sent);
+    lay_out(L, self, 0, len, gather.sent);
+    return go_on(L, self, 0, STREAM_WAIT);
+}
+
+/* A whole string that the kernel takes at once, as nearly always. */
+static int send_whole(lua_State *L, struct lua_stream *self)
+{
+    enum stream_result result;
+    struct slice piece;
+    size_t sent;
+
+    piece.data = lua_tolstring(L, AT_BYTES, &piece.len);
+    result = stream_write(self->stream, &piece, 1, &sent);
+    if (result == STREAM_DONE) {
+        lua_pushinteger(L, (lua_Integer)sent);
+        return 1;
+    }
+    lay_out(L, self, 0, piece.len, 0);
+    return go_on(L, self, sent, result);
 }
 
 int lua_stream_send(lua_State *L)
@@ -415,6 +432,9 @@ int lua_stream_send(lua_State *L)
     struct lua_stream *self = lua_touserdata(L, AT_SELF);
     bool is_list = lua_istable(L, AT_BYTES);
 
+    if (lua_gettop(L) == AT_BYTES && lua_type(L, AT_BYTES) == LUA_TSTRING &&
+        self->stream != NULL && !self->has_tls && list_is_empty(&self->writers))
+        return send_whole(L, self);
     if (is_list)
         check_list(L, AT_BYTES, 0);
     else

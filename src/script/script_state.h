@@ -66,7 +66,8 @@ struct script {
     struct readies *readies;   /* of fcgi.wait; NULL until it is used */
     struct resolver *resolver; /* of fcgi.resolve; likewise */
     struct streams *streams;   /* of its sockets; NULL: it has had none */
-    struct socket_pools *socket_pools; /* likewise */
+    struct socket_pools *socket_pools;           /* likewise */
+    const void *socket_class, *socket_ngx_class; /* metatables, for checks */
     struct script_limits limits;
     struct watchdog watchdog;
 
