@@ -98,11 +98,6 @@ return function(fcgi, private)
     return port and host
   end
 
-  --- What set_tls has set; or nil.
-  function private.tls_of(sock)
-    return (getuservalue(sock, 1))
-  end
-
   --- What it takes is loaded by whoever needs it.
   function methods.sslhandshake(...)
     methods.sslhandshake = require "fcgi.sslhandshake"

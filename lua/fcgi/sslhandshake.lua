@@ -272,7 +272,7 @@ return function(sock, _, name, verify, options)
     return nil, "closed"
   end
   local layer = private.tls_of(sock)
-  if layer and layer.conn then
+  if layer then
     return again(layer, name, verify)
   end
   name = name or name_of(sock)

@@ -133,10 +133,10 @@ function Layer:dirty()
   return self.conn ~= nil and self.conn:dirty()
 end
 
---- May somebody else use it later?
-function Layer:is_reusable()
-  return self.conn ~= nil and self.is_up and not self.pending
-    and not self.failure and not self.has_ended
+--- Is it of no use to anybody else?
+function Layer:is_broken()
+  return not (self.conn and self.is_up) or self.pending ~= nil
+    or self.failure ~= nil or self.has_ended
 end
 
 --- LuaSec would wait until its goodbye is sent: it says one only where that

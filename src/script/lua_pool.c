@@ -18,7 +18,8 @@ enum { TICKET_MAGIC = 0x7469636b };
 
 /* Why the connection cannot be put into a pool, or NULL; *closes: it is of no
  * use to anybody. */
-static const char *find_obstacle(const struct lua_socket *self, bool *closes)
+static const char *find_obstacle(lua_State *L, const struct lua_socket *self,
+                                 bool *closes)
 {
     *closes = false;
     if (!lua_stream_is_up(&self->io) || self->kind != LUA_SOCKET_CLIENT)
@@ -29,8 +30,12 @@ static const char *find_obstacle(const struct lua_socket *self, bool *closes)
     if (!list_is_empty(&self->io.writers))
         return "socket busy writing";
     *closes = true;
-    return stream_input(self->io.stream).len > 0 ? "unread data in buffer"
-                                                 : NULL;
+    if (stream_input(self->io.stream).len > 0 ||
+        (self->io.has_tls && lua_socket_ask_tls(L, "dirty")))
+        return "unread data in buffer";
+    if (self->io.has_tls && lua_socket_ask_tls(L, "is_broken"))
+        return "closed";
+    return NULL;
 }
 
 static unsigned check_count(lua_State *L, int index, unsigned otherwise,
@@ -55,7 +60,7 @@ int lua_pool_setkeepalive(lua_State *L)
 
     luaL_argcheck(L, seconds >= 0, 2, "not a number of seconds");
     lua_settop(L, 1);
-    why = find_obstacle(self, &closes);
+    why = find_obstacle(L, self, &closes);
     if (why != NULL) {
         if (closes)
             lua_socket_close(L, self);

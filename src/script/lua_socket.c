@@ -264,13 +264,32 @@ static int l_send(lua_State *L)
     return lua_stream_send(L);
 }
 
+bool lua_socket_ask_tls(lua_State *L, const char *question)
+{
+    bool answer;
+
+    lua_getiuservalue(L, 1, LUA_STREAM_TLS);
+    if (lua_getfield(L, -1, question) != LUA_TFUNCTION) {
+        lua_pop(L, 2);
+        return false;
+    }
+    lua_insert(L, -2);
+    lua_call(L, 1, 1);
+    answer = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return answer;
+}
+
 /* sock:dirty() -> are bytes there that were not asked for? */
 static int l_dirty(lua_State *L)
 {
     const struct lua_socket *self = lua_socket_check(L);
+    bool is_dirty =
+        self->io.stream != NULL && stream_input(self->io.stream).len > 0;
 
-    lua_pushboolean(L, self->io.stream != NULL &&
-                           stream_input(self->io.stream).len > 0);
+    if (!is_dirty && self->io.has_tls)
+        is_dirty = lua_socket_ask_tls(L, "dirty");
+    lua_pushboolean(L, is_dirty);
     return 1;
 }
 
@@ -514,6 +533,18 @@ static int l_set_tls(lua_State *L)
     return 0;
 }
 
+/* tls_of(socket) -> what set_tls has set | nil */
+static int l_tls_of(lua_State *L)
+{
+    const struct lua_socket *self = lua_socket_check(L);
+
+    if (self->io.has_tls)
+        lua_getiuservalue(L, 1, LUA_STREAM_TLS);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
 /* The stack: socket, mode, seconds, started, closings. */
 static int raw_k(lua_State *L, int status, lua_KContext ctx)
 {
@@ -621,6 +652,7 @@ void lua_socket_open(lua_State *L)
         { "is_address", l_is_address },
         { "set_raw", l_set_raw },
         { "set_tls", l_set_tls },
+        { "tls_of", l_tls_of },
         { "wait_raw", l_wait_raw },
         { NULL, NULL },
     };

@@ -40,6 +40,11 @@ struct lua_socket *lua_socket_push(lua_State *L, int class, int family);
 /* Closes the socket at index 1; leaves nothing else on the stack. */
 void lua_socket_close(lua_State *L, struct lua_socket *self);
 
+/* Asks the layer of TLS that the socket at index 1 has: calls a method, "dirty"
+ * or "is_broken", that says yes or no; one that is missing says no.  May raise.
+ */
+bool lua_socket_ask_tls(lua_State *L, const char *question);
+
 /* Pushes 1, which is LuaSocket's yes. */
 int lua_socket_push_one(lua_State *L);
 
@@ -66,6 +71,7 @@ int lua_socket_accept(lua_State *L);
  *                               the descriptor of a raw socket, "r", "w", "rw";
  *                               side "r" or "w": as who receives or sends
  *     set_tls(socket, object)   see lua_stream.h
+ *     tls_of(socket)            -> the object | nil
  * May raise. */
 void lua_socket_open(lua_State *L);
 

@@ -10,7 +10,8 @@
  *
  * TLS is a layer of Lua: while has_tls is set the user value 1 is an object
  * with read(self, max, seconds), write(self, string, seconds) and close(self),
- * which are called where the stream would be read and written.
+ * which are called where the stream would be read and written, and with
+ * dirty(self) and is_broken(self).
  *
  * SPDX-License-Identifier: MIT
  */

@@ -607,3 +607,80 @@ def test_a_gateway_ends_with_connections_open(gateway, certificates, greeter):
         lua.gateway.signal(signal.SIGTERM)
         assert conn.collect(1).status == 503
     assert lua.gateway.wait() == 0
+
+
+# --- pools -------------------------------------------------------------------
+
+def pooled(server, arguments, rest):
+    return (f"local sock = assert(fcgi.connect('127.0.0.1:{server.port}', "
+            f"{{ pool = 'p{server.port}' }})) "
+            f"local ok, err = sock:sslhandshake({arguments}) {rest}")
+
+
+def test_a_pooled_connection_needs_no_handshake(lua, certificates):
+    count = []
+
+    def serve(conn):
+        count.append(1)
+        greet(conn)
+
+    with Server(certificates.good.context(), serve) as server:
+        first = pooled(server, "nil, 'localhost'", "sock:receive() "
+                       "assert(sock:setkeepalive()) return 200, {}, ''")
+        again = ("sock:send('x\\n') local line = sock:receive() "
+                 "local times = sock:getreusedtimes() "
+                 "if ok then sock:setkeepalive() end "
+                 "return 200, {}, dump(ok, err, line, times)")
+        lua.text(first)
+        for times, arguments in enumerate(("nil, 'localhost'", "",
+                                           "nil, 'x', false"), 1):
+            assert lua.text(pooled(server, arguments, again)) == \
+                f'true, nil, "X", {times}'
+        assert lua.text(pooled(server, "nil, 'www.shop.example'",
+                               "return 200, {}, dump(ok, err)")) == \
+            'nil, "encrypted for another name"'
+        assert len(count) == 1
+
+
+def test_one_that_was_not_verified_is_not_taken_for_verified(lua, greeter):
+    lua.text(pooled(greeter, "nil, 'localhost', false", "sock:receive() "
+                    "assert(sock:setkeepalive()) return 200, {}, ''"))
+    assert lua.text(pooled(greeter, "nil, 'localhost'",
+                           "return 200, {}, dump(ok, err)")) == \
+        'nil, "encrypted for another name"'
+
+
+def test_what_is_unread_or_broken_goes_into_no_pool(lua, certificates):
+    def serve(conn):
+        conn.sendall(b"a line\nand another")
+        conn.recv(1)
+
+    with Server(certificates.good.context(), serve) as server:
+        assert lua.text(
+            shake(server) + "sock:receive(1) "
+            "return 200, {}, dump(sock:setkeepalive(), sock:getfd())") == \
+            'nil, -1'
+        assert lua.text(
+            shake(server) + "sock:receive('*l') sock:receive(11) "
+            "sock:send('x') sock:receive() "
+            "return 200, {}, dump((select(2, sock:setkeepalive())))") == \
+            '"closed"'
+
+
+def test_a_pooled_connection_that_ends_leaves_the_pool(lua, certificates):
+    released = threading.Event()
+
+    def serve(conn):
+        conn.sendall(b"hello\n")
+        if not released.is_set():
+            released.wait(60)
+
+    with Server(certificates.good.context(), serve) as server:
+        before = lua.gateway.fds()
+        lua.text(pooled(server, "", "sock:receive() assert(sock:setkeepalive()"
+                        ") return 200, {}, ''"))
+        released.set()
+        lua.gateway.wait_fds(before)
+        assert lua.text(pooled(server, "", "return 200, {}, dump(ok, "
+                               "sock:getreusedtimes(), sock:receive())")) == \
+            'true, 0, "hello"'
