@@ -338,6 +338,29 @@ unless the script has them itself; and it sets the global `unpack`.  There is no
 LuaJIT: the module ffi knows arrays of bytes, anything else raises where it is
 used.  ngx.re needs lrexlib (in Debian: lua-rex-pcre2), what digests needs
 luaossl (lua-luaossl); they are loaded when they are first used.
+
+# Programs
+
+fcgi.run runs a program and gives what it wrote; fcgi.popen starts one that is
+written to and read while it runs.  Nothing is blocked meanwhile, and no shell
+is in the way: the first item is the program, looked for in the PATH of its
+environment unless it has a slash, the others are its arguments, as they are.
+
+A program sees the descriptors 0 to 2 and no other, a session of its own, and
+no signal that is blocked or ignored.  It cannot outlive whoever started it: one
+that a handler has started, or a task of its request, is killed when the handler
+has ended, in whatever way; one of the worker's own tasks when the worker ends,
+even if that is killed.  Killed is SIGKILL, and means all that the program has
+started besides, but for what has left its session, and for what was running
+when the program itself had ended and held none of our pipes.  To give it time,
+send it a signal first, and wait:
+
+```lua
+local fcgi = require "fcgi"
+local sleeper <close> = assert(fcgi.popen { "sleep", "60" })
+sleeper:kill("TERM")
+print(sleeper:wait(5)) --> 143
+```
 ]==]
 
 --- What is in a header's value: several values are several header lines.
@@ -727,6 +750,56 @@ function fcgi.tcp() end
 ---@return string[]? addresses one at least
 ---@return "not found"|"timeout"|"server failure"|"built without c-ares"|nil err
 function fcgi.resolve(name, family, seconds) end
+
+--- Runs a program to its end, and gives what it wrote and its exit status; a
+--- signal that ended it is 128 + its number.  Whatever the program does with its
+--- input and its outputs, nothing blocks.  It has ended when all who hold its
+--- outputs have: a process that it has left in the background counts.
+---
+--- Else nil and why: "not found", "permission denied", "not a program" (neither
+--- a binary nor a script with #!), "arguments too long", "too many processes",
+--- "too many open files", "not enough memory" or what the system says, with
+--- "cwd: " in front when it is about that folder; then nothing was run.  After
+--- "timeout" and "too large" it was killed, and the third result is what it had
+--- written; after "unknown" a library has taken its status away.
+---
+--- Raises for options that there are not, or that are of another type.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local sorted = fcgi.run { "sort", "-r", stdin = "a\nb\n", env = { LC_ALL = "C" } }
+--- print(sorted) --> { status = 0, stdout = "b\na\n", stderr = "" }
+--- local failed = fcgi.run { "sh", "-c", "echo no >&2; exit 3" }
+--- print(failed.status, failed.stderr) --> 3, "no\n"
+--- print(fcgi.run { "no-such-program" }) --> nil, "not found"
+--- local r, err = fcgi.run { "sleep", "60", timeout = 0.05 } --> nil, "timeout"
+--- ```
+---@async
+---@param program fcgi.RunOptions
+---@return fcgi.RunResult? result
+---@return string? err
+---@return fcgi.RunResult? partial
+function fcgi.run(program) end
+
+--- Starts a program that is written to and read while it runs.  Else nil and
+--- why, as fcgi.run says it.  It does not wait, but cannot be called while the
+--- script is being loaded, nor in on_start.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local program <close> = assert(fcgi.popen { "tr", "a-z", "A-Z" })
+--- program:write("shoes\n")
+--- program:close_write()
+--- for line in program:lines() do
+---   print(line) --> "SHOES"
+--- end
+--- print(program:wait()) --> 0
+--- ```
+---@nodiscard
+---@param program fcgi.PopenOptions
+---@return fcgi.Process? process
+---@return string? err
+function fcgi.popen(program) end
 
 --- A number that only grows, on the status page (`--status`) beside the
 --- program's own.  It belongs to the whole service: all workers add to it, and
@@ -1468,6 +1541,259 @@ function Socket:getstats() end
 ---@return 1? done
 ---@return string? err
 function Socket:setstats(received, sent, age) end
+
+--- What fcgi.run is given.  The list items are the program and its arguments,
+--- strings or numbers.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local r = fcgi.run {
+---   "sh", "-c", "pwd; echo $GREETING; exec cat", cwd = "/",
+---   env = { GREETING = "hello" }, stdin = { "one", " ", 2 },
+--- }
+--- print(r.stdout) --> "/\nhello\none 2"
+--- ```
+---@class fcgi.RunOptions
+--- Strings, numbers and nested lists of them.  Default: it reads nothing.
+---@field stdin? string|number|table
+--- Added to the environment; false takes a name out.
+---@field env? table<string, string|number|false>
+--- Is env all of it?
+---@field clear_env? boolean
+--- Its folder; a program with a slash is looked for there.
+---@field cwd? string
+--- Seconds after which it is killed.
+---@field timeout? number
+--- Bytes of both outputs together above which it is killed; default: 16 MiB.
+---@field max? number
+--- "pipe" collects it, and is the default; "inherit" leaves it where that of
+--- fcgi-lua goes, "null" nowhere.
+---@field stdout? "pipe"|"inherit"|"null"
+--- The same; "merge": where stdout goes.
+---@field stderr? "pipe"|"inherit"|"null"|"merge"
+
+--- What a program came to.  An output that was not collected is "".
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- print(fcgi.run { "echo", "x" }) --> { status = 0, stdout = "x\n", stderr = "" }
+--- ```
+---@class fcgi.RunResult
+--- Its exit code, or 128 + the signal that ended it; nil: it was killed by us.
+---@field status integer?
+--- What it wrote to its standard output.
+---@field stdout string
+--- ... and to its standard error output.
+---@field stderr string
+
+--- What fcgi.popen is given.  The list items are the program and its arguments,
+--- strings or numbers.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local program <close> = fcgi.popen { "sh", "-c", "echo a; echo b >&2",
+---   stdin = "null", stderr = "merge" }
+--- print(program:read()) --> "a\nb\n"
+--- ```
+---@class fcgi.PopenOptions
+--- Added to the environment; false takes a name out.
+---@field env? table<string, string|number|false>
+--- Is env all of it?
+---@field clear_env? boolean
+--- Its folder; a program with a slash is looked for there.
+---@field cwd? string
+--- "pipe" is for process:write, and the default; with "null" it reads nothing.
+---@field stdin? "pipe"|"null"
+--- "pipe" is for process:read, and the default; "inherit" leaves it where that
+--- of fcgi-lua goes, "null" nowhere.
+---@field stdout? "pipe"|"inherit"|"null"
+--- "pipe" is for process.stderr:read; "inherit" is the default; "merge": where
+--- stdout goes.
+---@field stderr? "pipe"|"inherit"|"null"|"merge"
+
+--- A program that fcgi.popen has started.  Any task may use it; one at a time
+--- reads an output and one writes, a second one gets nil, "socket busy reading"
+--- or "socket busy writing".  It may be the value of a `<close>` variable: it is
+--- killed at the end of the block if it has not ended.  One that nobody holds any
+--- more is killed by the collector.
+---
+--- ```lua
+--- local program <close> = require "fcgi".popen { "cat" }
+--- print(program:write("ab")) --> true
+--- print(program:read(1), program:read(100)) --> "a", "b"
+--- ```
+---@class fcgi.Process
+--- Its number, which is that of its session, too.
+---@field pid integer
+--- What its functions read; nil: no pipe.
+---@field stdout fcgi.Reader?
+--- With stderr = "pipe".
+---@field stderr fcgi.Reader?
+local Process = {}
+
+--- The same as process.stdout:read.
+---
+--- ```lua
+--- local program <close> = require "fcgi".popen { "printf", "a\nb\nc" }
+--- print(program:read "l", program:read()) --> "a", "b\nc"
+--- ```
+---@async
+---@param what? integer|"l"|"L"|"a"
+---@return string? data nil at the end
+---@return string? err
+function Process:read(what) end
+
+--- The same as process.stdout:read_line.
+---
+--- ```lua
+--- local program <close> = require "fcgi".popen { "printf", "a\nb" }
+--- print(program:read_line(), program:read_line()) --> "a\n", "b"
+--- ```
+---@async
+---@param max? integer bytes of it at most; default: 1 MiB
+---@return string? line nil at the end
+---@return string? err
+function Process:read_line(max) end
+
+--- The same as process.stdout:lines.
+---
+--- ```lua
+--- local program <close> = require "fcgi".popen { "printf", "a\nb" }
+--- local lines = {}
+--- for line in program:lines() do lines[#lines + 1] = line end
+--- print(lines) --> { "a", "b" }
+--- ```
+---@return async fun(): string? next_line
+function Process:lines() end
+
+--- Writes to its stdin; waits while it does not read.  err is "closed" when it
+--- has closed that, or has ended.
+---
+--- ```lua
+--- local program <close> = require "fcgi".popen { "cat" }
+--- print(program:write("a", 1, { "b", { 2 } })) --> true
+--- program:close_write()
+--- print(program:read()) --> "a1b2"
+--- print(program:write("c")) --> nil, "closed"
+--- ```
+---@async
+---@param ... string|number|table and nested lists of these
+---@return true? done
+---@return string? err
+function Process:write(...) end
+
+--- The end of its input.  May be called again.
+---
+--- ```lua
+--- local program <close> = require "fcgi".popen { "wc", "-c" }
+--- print(program:close_write()) --> true
+--- print(program:read "l") --> "0"
+--- ```
+---@return true done
+function Process:close_write() end
+
+--- Waits for its end.  Of an output that is a pipe it can write some 128 KiB
+--- before somebody must read.  err is "timeout", "closed" when it was closed
+--- first, or "unknown" when a library has taken its status away.
+---
+--- ```lua
+--- local program <close> = require "fcgi".popen { "sh", "-c", "read x; exit 3" }
+--- print(program:wait(0.01)) --> nil, "timeout"
+--- program:write("go\n")
+--- print(program:wait()) --> 3
+--- print(program:wait()) --> 3
+--- ```
+---@async
+---@param seconds? number not negative; default: no limit
+---@return integer? status its exit code, or 128 + the signal that ended it
+---@return string? err
+function Process:wait(seconds) end
+
+--- Sends it a signal, and all that it has started in its session.  err is
+--- "ended", "closed" or "permission denied".  Raises for what is no signal.
+---
+--- ```lua
+--- local program <close> = require "fcgi".popen { "sleep", "60" }
+--- print(program:kill("HUP")) --> true
+--- print(program:wait()) --> 129
+--- print(program:kill()) --> nil, "ended"
+--- ```
+---@param signal? integer|string its number or name; default: "TERM"
+---@return true? sent
+---@return string? err
+function Process:kill(signal) end
+
+--- Closes its pipes, and kills it if it has not ended; who waits for it gets nil,
+--- "closed".  Does not wait.  May be called again.
+---
+--- ```lua
+--- local program = require "fcgi".popen { "sleep", "60" }
+--- print(program:close()) --> true
+--- print(program:wait()) --> nil, "closed"
+--- ```
+---@return true done
+function Process:close() end
+
+--- An output of a program.  It may be the value of a `<close>` variable: its pipe
+--- is closed at the end of the block.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local program <close> = fcgi.popen { "sh", "-c", "echo a; echo b >&2",
+---   stderr = "pipe" }
+--- print(program.stdout:read "l", program.stderr:read "l") --> "a", "b"
+--- ```
+---@class fcgi.Reader
+local Reader = {}
+
+--- Reads 1 to n bytes as soon as there are any; without n all the rest.  As io's
+--- read does: "l" a line, "L" one with its newline, "a" all the rest, which is ""
+--- at the end.  err is "closed" when the process was closed, or the reader.
+---
+--- ```lua
+--- local output = require "fcgi".popen { "printf", "abc" }.stdout
+--- print(output:read(2), output:read(), output:read()) --> "ab", "c", nil
+--- print(output:read "a") --> ""
+--- ```
+---@async
+---@param what? integer|"l"|"L"|"a"
+---@return string? data nil at the end
+---@return string? err
+function Reader:read(what) end
+
+--- Reads a line with its newline, which the last may lack, or max bytes of one.
+---
+--- ```lua
+--- local output = require "fcgi".popen { "printf", "abc\nd" }.stdout
+--- print(output:read_line(2), output:read_line(2)) --> "ab", "c\n"
+--- print(output:read_line(), output:read_line()) --> "d", nil
+--- ```
+---@async
+---@param max? integer bytes of it at most; default: 1 MiB
+---@return string? line nil at the end
+---@return string? err
+function Reader:read_line(max) end
+
+--- The lines, whole and without their newlines.
+---
+--- ```lua
+--- local output = require "fcgi".popen { "printf", "a\nb\r\n" }.stdout
+--- local lines = {}
+--- for line in output:lines() do lines[#lines + 1] = line end
+--- print(lines) --> { "a", "b\r" }
+--- ```
+---@return async fun(): string? next_line
+function Reader:lines() end
+
+--- Closes the pipe: a program that writes on gets SIGPIPE.  May be called again.
+---
+--- ```lua
+--- local program <close> = require "fcgi".popen { "yes" }
+--- print(program.stdout:close()) --> true
+--- print(program:wait()) --> 141
+--- ```
+---@return true done
+function Reader:close() end
 
 --- A stream of a request as an object that behaves like one of Lua's files, for
 --- libraries that want one: req.input reads the body, req.out writes the

@@ -101,6 +101,10 @@ enum {
     RESOLVE_TRIES = 3,
     RESOLVE_SECONDS_MAX = 30,
 
+    /* What fcgi.run collects of a program unless it is told otherwise: as much
+     * as of a body. */
+    RUN_OUTPUT_MAX = 16 * 1024 * 1024,
+
     /* Bytes of one fcgi.random: keys and tokens need few, and the kernel takes
      * some milliseconds for this many, while all other requests wait. */
     RANDOM_MAX = 1024 * 1024

@@ -13,6 +13,7 @@
 #include "script/cancel.h"
 #include "script/dev.h"
 #include "script/errors.h"
+#include "script/lua_process.h"
 #include "script/lua_request.h"
 #include "script/lua_task.h"
 #include "script/report.h"
@@ -310,6 +311,8 @@ static void handler_ended(struct task *task)
     request_drop_input(req);
     if (!list_is_empty(&task->children) || !list_is_empty(&task->failures))
         lua_task_end_children(task);
+    if (!list_is_empty(&task->processes))
+        lua_process_end_all(&task->processes);
 }
 
 static const struct task_kind handler_kind = {

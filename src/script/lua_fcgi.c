@@ -10,6 +10,7 @@
 #include "script/errors.h"
 #include "script/lua_metrics.h"
 #include "script/lua_ngx.h"
+#include "script/lua_process.h"
 #include "script/lua_ready.h"
 #include "script/lua_resolve.h"
 #include "script/lua_socket.h"
@@ -225,6 +226,21 @@ static void open_tasks(lua_State *L)
     lua_call(L, 2, 0);
 }
 
+/* Programs are run by few scripts: what that takes is loaded when it is used.
+ */
+static void open_processes(lua_State *L)
+{
+    int module = lua_gettop(L);
+
+    require_half(L, "fcgi.lazy");
+    lua_pushvalue(L, module);
+    lua_pushliteral(L, "fcgi.process");
+    lua_pushcfunction(L, lua_process_open);
+    lua_pushliteral(L, "run");
+    lua_pushliteral(L, "popen");
+    lua_call(L, 5, 0);
+}
+
 /* The same for what sockets are. */
 static void open_sockets(lua_State *L)
 {
@@ -269,6 +285,7 @@ void lua_fcgi_open(lua_State *L)
     add_lua_half(L, "fcgi.tools", lua_gettop(L));
     open_tasks(L);
     open_sockets(L);
+    open_processes(L);
     lua_pop(L, 1);
 
     lua_pushcfunction(L, l_print);

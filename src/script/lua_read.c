@@ -8,6 +8,7 @@
  */
 #include "core/limits.h"
 #include "script/cancel.h"
+#include "script/lua_process.h"
 #include "script/lua_request.h"
 #include "script/lua_task.h"
 #include "script/report.h"
@@ -354,6 +355,7 @@ static void abort_hook_ended(struct task *task)
 {
     luaL_unref(task->script->L, LUA_REGISTRYINDEX, task->function);
     lua_task_end_children(task);
+    lua_process_end_all(&task->processes);
 }
 
 static const struct task_kind abort_hook_kind = {

@@ -7,6 +7,7 @@
 #include "script/cancel.h"
 #include "script/errors.h"
 #include "script/failures.h"
+#include "script/lua_process.h"
 #include "script/report.h"
 #include "script/wait.h"
 
@@ -87,6 +88,7 @@ static void spawned_ended(struct task *task)
     if (task->object != NULL)
         task->object->task = NULL;
     list_remove(&task->sibling);
+    lua_process_end_all(&task->processes);
     if (task->is_orphan && --task->req->orphans == 0)
         task->script->service->serving--;
 }

@@ -16,6 +16,7 @@
 #include "script/failures.h"
 #include "script/handler.h"
 #include "script/lua_fcgi.h"
+#include "script/lua_process.h"
 #include "script/lua_request.h"
 #include "script/lua_task.h"
 #include "script/require.h"
@@ -456,6 +457,7 @@ enum script_status script_load(const struct script_config *config,
     list_init(&script->idle);
     list_init(&script->loading);
     list_init(&script->failures);
+    list_init(&script->processes);
     if (config->is_dev)
         script->dev = dev_new();
     script->L = lua_newstate(memory_alloc, &script->memory);
@@ -605,6 +607,7 @@ void script_del(struct script *script)
         return;
     while (!list_is_empty(&script->tasks))
         task_kill(list_entry(script->tasks.next, struct task, link));
+    lua_process_end_all(&script->processes);
     task_free_idle(script);
     failures_log_all(script);
     loop_timer_stop(&script->failures_timer);

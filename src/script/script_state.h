@@ -68,6 +68,7 @@ struct script {
     struct streams *streams;   /* of its sockets; NULL: it has had none */
     struct socket_pools *socket_pools;           /* likewise */
     const void *socket_class, *socket_ngx_class; /* metatables, for checks */
+    struct list processes; /* of the worker's tasks: struct lua_process */
     struct script_limits limits;
     struct watchdog watchdog;
 

@@ -334,6 +334,7 @@ struct task *task_new(struct script *script, const struct task_kind *kind,
     list_init(&task->sibling);
     list_init(&task->children);
     list_init(&task->failures);
+    list_init(&task->processes);
     list_init(&task->joiners);
     task->is_of_worker = task->is_orphan = false;
     task->object = NULL;

@@ -59,6 +59,7 @@ struct task {
     struct list sibling;     /* among the owner's children */
     struct list children;    /* of a root */
     struct list failures;    /* of a root's children: struct failure */
+    struct list processes;   /* of a root, or an orphan: struct lua_process */
     bool is_of_worker;       /* comes from no request */
     bool is_orphan;          /* its request has ended, and counts for it */
     struct list joiners;     /* tasks that wait for its end, by wait_link */

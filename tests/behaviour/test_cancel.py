@@ -29,6 +29,11 @@ WAITS = {
     "get": "fcgi.channel():get()",
     "put": "fcgi.channel():put(1)",
     "put with a limit": "fcgi.channel():put(1, 3600)",
+    "run": "fcgi.run { 'sleep', '3600' }",
+    "read of a program": "fcgi.popen({ 'sleep', '3600' }):read()",
+    "write to a program": "fcgi.popen({ 'sleep', '3600' })"
+                          ":write(('x'):rep(1 << 20))",
+    "end of a program": "fcgi.popen({ 'sleep', '3600' }):wait()",
     "coroutine": "coroutine.wrap(function() fcgi.sleep(3600) end)()",
     "resume": "error(select(2, coroutine.resume(coroutine.create(function() "
               "coroutine.wrap(fcgi.sleep)(3600) end))), 0)",

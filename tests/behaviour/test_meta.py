@@ -137,6 +137,8 @@ OBJECTS = {
     "fcgi.Gauge": ["fcgi.gauge('g')"],
     "fcgi.File": ["req.input", "req.out", "req.err"],
     "fcgi.Socket": ["fcgi.tcp()"],
+    "fcgi.Process": ["fcgi.popen { 'true' }"],
+    "fcgi.Reader": ["fcgi.popen { 'true' }.stdout"],
 }
 
 # Names of functions: of what a metatable's __index leads to; of a table that
@@ -396,16 +398,18 @@ local fcgi = require "fcgi"
 local outcome
 local big = ("x"):rep(1 << 20)
 function on_filter(req)
-  local code = "local req, fcgi, big, server, sock = ... " .. req:param "LUA"
+  local code = "local req, fcgi, big, server, sock, program = ... "
+    .. req:param "LUA"
   local f = assert(load(code, "=test", "t"))
   local server <close> = fcgi.tcp()
   assert(server:bind("127.0.0.1", 0) and server:listen())
   local sock <close> = fcgi.tcp()
   assert(sock:connect(server:getsockname()))
   local peer <close> = server:accept()
+  local program <close> = fcgi.popen { "sleep", "60" }
   req:set_header("Content-Type", "text/plain")
   local ok, err = pcall(table.sort, { 1, 2 }, function()
-    f(req, fcgi, big, server, sock)
+    f(req, fcgi, big, server, sock, program)
     return false
   end)
   outcome = ok and "ended" or tostring(err)
@@ -475,6 +479,20 @@ CALLS = {
     "fcgi.Socket:getsockname": "sock:getsockname()",
     "fcgi.Socket:getstats": "sock:getstats()",
     "fcgi.Socket:setstats": "sock:setstats(1)",
+    "fcgi.run": "fcgi.run { 'true' }",
+    "fcgi.popen": "local _ = fcgi.popen { 'true' }",
+    "fcgi.Process:read": "program:read(1)",
+    "fcgi.Process:read_line": "program:read_line()",
+    "fcgi.Process:lines": "program:lines()",
+    "fcgi.Process:write": "program:write(big)",
+    "fcgi.Process:close_write": "program:close_write()",
+    "fcgi.Process:wait": "program:wait()",
+    "fcgi.Process:kill": "program:kill('CONT')",
+    "fcgi.Process:close": "program:close()",
+    "fcgi.Reader:read": "program.stdout:read()",
+    "fcgi.Reader:read_line": "program.stdout:read_line()",
+    "fcgi.Reader:lines": "program.stdout:lines()",
+    "fcgi.Reader:close": "program.stdout:close()",
     "fcgi.File:read": "req.input:read(1)",
     "fcgi.File:lines": "req.input:lines()",
     "fcgi.File:write": "req.out:write(big)",
@@ -551,6 +569,9 @@ def test_iterator_of_lines_is_what_waits(shared_gateway):
     assert FUNCTIONS["fcgi.Request:lines"].returns[0].type == \
         "async fun(): string?"
     assert "cannot wait here" in outcome_of(gw, "req:lines()()")
+    for name in ("fcgi.Process:lines", "fcgi.Reader:lines"):
+        assert FUNCTIONS[name].returns[0].type == "async fun(): string?"
+    assert "cannot wait here" in outcome_of(gw, "program:lines()()")
     assert FUNCTIONS["fcgi.Socket:receiveuntil"].returns[0].type.startswith(
         "async fun(size?: integer)")
     assert "cannot wait here" in outcome_of(gw, "sock:receiveuntil('x')()")

@@ -12,6 +12,7 @@ import pytest
 
 from support import fastcgi
 from support.gateway import wait_until
+from support.processes import children, is_gone
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.lua"))
@@ -712,3 +713,135 @@ def test_iterator_waits_for_each_piece_and_keeps_nobody_waiting(example):
 def test_iterator_refuses_what_is_no_record(example, body, line):
     response = example("iterator.lua").request({}, body)
     assert (response.status, response.text) == (400, f"no record: {line}\n")
+
+
+# --- cgi.lua --------------------------------------------------------------
+
+CGI_SHELL = """#!/bin/sh
+printf 'Content-Type: text/plain\\nStatus: 201 Made\\nX-From: shell\\n\\n'
+echo "$SCRIPT_NAME|$PATH_INFO|$QUERY_STRING|$REQUEST_METHOD|$GATEWAY_INTERFACE"
+env | sort
+pwd
+echo "one problem" >&2
+"""
+# Sends the body back as it comes, in upper case.
+CGI_PYTHON = """#!/usr/bin/python3
+import os, sys
+out = sys.stdout.buffer
+out.write(b"Content-Type: text/x\\r\\n\\r\\n")
+left = int(os.environ.get("CONTENT_LENGTH") or 0)
+while left > 0:
+    piece = os.read(0, min(left, 65536))
+    if not piece:
+        sys.exit("the body broke off")
+    left -= len(piece)
+    out.write(piece.upper())
+    out.flush()
+"""
+CGI_ENDLESS = """#!/bin/sh
+echo "Content-Type: text/plain"
+echo
+echo $$ >&2
+sleep 1000 &
+echo $! >&2
+exec cat /dev/zero
+"""
+
+
+@pytest.fixture(scope="module")
+def cgi_folder():
+    with tempfile.TemporaryDirectory(prefix="fcgi-lua-cgi-") as name:
+        folder = pathlib.Path(name)
+        for name, text in (("env.sh", CGI_SHELL), ("upper", CGI_PYTHON),
+                           ("endless", CGI_ENDLESS), ("silent", "#!/bin/sh"),
+                           ("no-program", "echo"), (".hidden", CGI_SHELL)):
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        (folder / "secret").write_text(CGI_SHELL)
+        (folder / "folder").mkdir()
+        yield folder
+
+
+@pytest.fixture
+def cgi(own_example, cgi_folder):
+    return own_example("cgi.lua", args=[cgi_folder])
+
+
+def cgi_params(path, **more):
+    return {"SCRIPT_NAME": path, **more}
+
+
+def test_cgi_gives_a_program_what_it_expects(cgi, cgi_folder):
+    response = cgi.request(cgi_params(
+        "/cgi-bin/env.sh/more/path", QUERY_STRING="a=1", HTTP_ACCEPT="x/y",
+        HTTP_PROXY="http://evil", Http_Proxy="http://evil"))
+    assert response.status == 201
+    assert response.headers["x-from"] == "shell"
+    first, *env, folder = response.text.splitlines()
+    assert first == "/cgi-bin/env.sh|/more/path|a=1|GET|CGI/1.1"
+    assert "HTTP_ACCEPT=x/y" in env
+    assert not [line for line in env if "PROXY" in line.upper() or
+                line.startswith(("HOME=", "ASAN_OPTIONS="))]
+    assert folder == str(cgi_folder)
+    cgi.wait_log(r" one problem \(GET")
+
+
+@pytest.mark.parametrize("path,status", [
+    ("/env.sh", 201), ("/env.sh/", 201), ("/cgi-bin/env.sh", 201),
+    ("/", 404), ("/cgi-bin/", 404), ("/nothing", 404), ("/env.sh%00", 404),
+    ("/../env.sh", 404), ("/./env.sh", 404), ("/.hidden", 404),
+    ("/cgi-bin/../../env.sh", 404), ("//env.sh", 404), ("/env.sh x", 404),
+    ("/folder/../env.sh", 500), ("/secret", 500), ("/no-program", 500),
+    ("/silent", 500),
+])
+def test_cgi_runs_nothing_else(shared_gateway, cgi_folder, path, status):
+    gw = shared_gateway(str(EXAMPLES / "cgi.lua"), args=[cgi_folder])
+    assert gw.request(cgi_params(path)).status == status
+
+
+def test_cgi_streams_large_bodies_both_ways(own_example, cgi_folder):
+    gw = own_example("cgi.lua", args=[cgi_folder], lean=True)
+    gw.request(cgi_params("/upper"), b"x")
+    before = gw.rss()
+    gw.reset_peak()
+    body = b"0123456789abcdef" * (MIB * 2)
+    response = gw.request(cgi_params("/upper"), body)
+    assert response.headers["content-type"] == "text/x"
+    assert response.body == body.upper()
+    assert gw.peak_rss() - before < 16 * MIB
+
+
+def test_cgi_sends_what_comes_as_it_comes(cgi):
+    with cgi.connect() as conn:
+        conn.begin()
+        conn.params(1, fastcgi.default_params(
+            cgi_params("/upper", CONTENT_LENGTH="6")))
+        conn.stdin(1, b"abc", end=False)
+        conn.wait_stdout(1, len(b"Content-Type: text/x\r\n\r\nABC"))
+        conn.stdin(1, b"def")
+        assert conn.collect(1).body == b"ABCDEF"
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_cgi_ends_a_program_whose_client_leaves(cgi, reads):
+    """Behind it, or in the middle of what it cannot send."""
+    with cgi.connect(rcvbuf=4096) as conn:
+        conn.start(1, cgi_params("/endless"))
+        conn.wait_stdout(1, MIB if reads else 1)
+        program, child = children(cgi.pid)[0], None
+        child = wait_until(lambda: children(program), "its child")[0]
+    wait_until(lambda: is_gone(program) and is_gone(child), "their end")
+    assert cgi.request(cgi_params("/env.sh")).status == 201
+    wait_until(lambda: not children(cgi.pid), "no children")
+
+
+def test_cgi_ends_a_program_whose_body_breaks_off(cgi):
+    with cgi.connect() as conn:
+        conn.begin()
+        conn.params(1, fastcgi.default_params(
+            cgi_params("/upper", CONTENT_LENGTH="6")))
+        conn.stdin(1, b"abc", end=False)
+        conn.wait_stdout(1)
+        program, = children(cgi.pid)
+    wait_until(lambda: is_gone(program), "its end")
+    assert "broke off" not in cgi.log()

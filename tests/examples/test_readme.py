@@ -25,6 +25,7 @@ ANSWERS = {
     "fcgi.every(60": "pen, no report yet\n",
     "fcgi.channel(10)": "5050",
     "fcgi.counter(": "sold\n",
+    "fcgi.run": "9\n10\n",
 }
 # Blocks that are no pages have tests of their own.
 AUTHORIZER = "on_authorize"
