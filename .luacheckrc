@@ -12,6 +12,9 @@ local handlers = {
 
 files["examples"].globals = handlers
 files["tests"].globals = handlers
+files["tests/services"].globals = {
+  "on_request", "works", "expect", "expect_error", "bytes",
+}
 files["tests/lua"].std = "lua54+busted"
 -- Definitions for editors: functions without a body, classes that nobody reads.
 files["lua/fcgi/meta.lua"].ignore = { "212", "241" }
