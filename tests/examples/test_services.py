@@ -3,9 +3,11 @@
 SPDX-License-Identifier: MIT
 """
 import hashlib
+import os
 import random
 import re
 import select
+import signal
 import socket
 import threading
 import time
@@ -14,8 +16,22 @@ import pytest
 
 from support import backends, fastcgi
 from support.gateway import wait_until
+from support.processes import children
 
 MIB = 1 << 20
+
+
+def query(text, **more):
+    return {"QUERY_STRING": text, **more}
+
+
+def at_once(gw, count, **args):
+    """The answers to so many requests that are under way together."""
+    with gw.connect() as conn:
+        for id in range(1, count + 1):
+            conn.start(id, **args)
+        found = conn.collect_all(range(1, count + 1))
+    return [found[id] for id in range(1, count + 1)]
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +41,57 @@ def nginx():
     (server.www / "big").write_bytes(bytes(range(256)) * (16 * MIB // 256))
     with server:
         yield server
+
+
+# --- cache.lua ------------------------------------------------------------
+
+# Says each time that a report is made.
+MADE = ("local fcgi = require 'fcgi' "
+        "function fcgi.sleep() fcgi.log('notice', 'made') end")
+
+
+def test_cache_makes_a_report_once(own_example, memcached, resty):
+    gw = own_example("cache.lua", *resty, "--eval", MADE,
+                     args=["127.0.0.1", memcached.port])
+    first = gw.request(query("city=Bergen"))
+    assert re.fullmatch(r"Rain in Bergen, reported at [\d:]{8}\.\n",
+                        first.text)
+    assert gw.request(query("city=Bergen")).text == first.text
+    assert gw.log().count("made") == 1
+    assert "Oslo" in gw.request().text
+    assert gw.log().count("made") == 2
+    assert " warn " not in gw.log()
+
+
+def test_cache_serves_without_memcached(own_example, resty):
+    gw = own_example("cache.lua", *resty, "--eval", MADE,
+                     args=["127.0.0.1", 1])
+    assert gw.request().text.startswith("Rain in Oslo")
+    gw.wait_log(r" warn .*memcached: connection refused")
+
+
+# --- queries.lua ----------------------------------------------------------
+
+def queries(own_example, postgres, user="test"):
+    return own_example("queries.lua", args=[
+        f"unix:{postgres.folder}/.s.PGSQL.{postgres.port}", user])
+
+
+def test_queries_take_as_long_as_the_slowest(own_example, postgres):
+    gw = queries(own_example, postgres)
+    for _ in range(2):  # the second time on connections from the pool
+        text = gw.request().text
+        assert re.match(r"the longest: \n\d+ tables\nPostgreSQL \d+", text)
+        parts, whole = map(float, re.search(
+            r"^(\d\.\d) seconds of queries took (\d\.\d)$", text,
+            re.M).groups())
+        assert parts >= 0.6 and 0.3 <= whole < parts
+
+
+def test_queries_say_what_the_server_says(own_example, postgres):
+    gw = queries(own_example, postgres, user="nobody_of_this_name")
+    assert gw.request().status == 500
+    gw.wait_log(r'role "nobody_of_this_name" does not exist')
 
 
 # --- proxy.lua ------------------------------------------------------------
@@ -175,3 +242,55 @@ def test_proxy_goes_no_faster_than_the_server(own_example):
             response = conn.collect(1, 60)
         assert response.text == hashlib.sha256(body).hexdigest()
         assert gw.peak_rss() - before < 16 * MIB
+
+
+# --- chat.lua -------------------------------------------------------------
+
+def start_chat(own_example, redis, workers):
+    gw = own_example("chat.lua", "-w", workers, args=[redis.address])
+    # All listen who are to.
+    wait_until(lambda: redis.command("PUBLISH", "chat", "") == str(workers),
+               "the workers to listen", 30)
+    return gw
+
+
+def say(gw, text):
+    assert gw.request({"REQUEST_METHOD": "POST"}, text).status == 204
+
+
+def hear(conn, wanted):
+    """Reads until these bytes have come; the messages so far."""
+    while wanted not in conn.begun[1].raw:
+        conn.step()
+    return re.findall(r"data: (message .*)\n\n", conn.begun[1].raw.decode())
+
+
+def test_chat_is_heard_by_all_of_all_workers(own_example, redis):
+    gw = start_chat(own_example, redis, 2)
+    conns = [gw.connect() for _ in range(8)]
+    for conn in conns:
+        conn.start(1)
+    for conn in conns:
+        hear(conn, b"\r\n\r\n:\n\n")
+    for number in range(20):
+        say(gw, f"message {number}")
+    for conn in conns:
+        with conn:
+            assert hear(conn, b"data: message 19\n\n") == [
+                f"message {number}" for number in range(20)]
+
+
+def test_chat_comes_back_with_redis(own_example):
+    with backends.Redis() as redis:
+        gw = start_chat(own_example, redis, 1)
+        redis.kill()
+        gw.wait_log(" warn .*redis: .*closed")
+        assert gw.request({"REQUEST_METHOD": "POST"}, "x").status == 500
+        redis.start()
+        wait_until(lambda: redis.command("PUBLISH", "chat", "") == "1",
+                   "the worker to listen again")
+        with gw.connect() as conn:
+            conn.start(1)
+            hear(conn, b"\r\n\r\n:\n\n")
+            say(gw, "message 1")
+            hear(conn, b"data: message 1\n\n")
