@@ -117,6 +117,26 @@ has at most 64 KiB, less 512 bytes.  After it has gone, or was begun by a write,
 changing it raises an error.  What is written to a HEAD request, or with status
 204 or 304, is thrown away.
 
+# Forms and uploads
+
+req:form gives the fields of a form, however it was sent (urlencoded, or as
+multipart/form-data), from a body of at most 16 MiB, which it holds in memory.
+req:parts is for uploads of any size: it gives the fields and files one by one
+as they come, and holds none of them.  The examples about forms answer this
+request, where shoes.csv has two lines:
+
+    curl -F name=Ada -F tag=a -F tag=b -F 'list=@shoes.csv;type=text/csv' \
+      'http://shop.example/app/shoes'
+
+```lua
+print(req:form "name") --> "Ada"
+print(req:form_all "tag") --> { "a", "b" }
+print(req:form "list") --> "boots,9\nclogs,7\n"
+```
+
+A body is taken in one way: as a form, in parts, as a whole (req:body) or as it
+comes (req:read, read_line and lines).  A second way raises.
+
 # Waiting
 
 Functions that may wait (`@async`) let other requests go on meanwhile.  They
@@ -166,7 +186,9 @@ When the world fails, a function gives nil and a short fixed reason, such as
 "timeout", "closed", "aborted" or "too large".  Misuse, such as a wrong
 argument, raises an error that names the script's line.  An error that nobody
 catches is logged with its traceback; the client gets a 500, or sees the answer
-broken off if it had begun.  fcgi.App's on_error can answer instead.
+broken off if it had begun.  fcgi.App's on_error can answer instead.  A broken
+upload raises, too, in the loop over req:parts, but that is the client's fault:
+it gets a 400.
 
 ```lua
 local body, err = req:body(4) --> nil, "too large"
@@ -177,8 +199,9 @@ local ok = pcall(req.param, req, {}) --> false
 
 When the client, or the web server, ends a request early it is aborted.
 Nothing is interrupted: reads and writes of that request give nil, "aborted",
-functions given to req:on_abort run, and the handler ends by itself.  In a
-script whose table says `abort = "cancel"` the handler is cancelled.
+the loop over req:parts raises instead of ending, functions given to
+req:on_abort run, and the handler ends by itself.  In a script whose table says
+`abort = "cancel"` the handler is cancelled.
 
 # Cancelling
 
@@ -377,6 +400,13 @@ print(sleeper:wait(5)) --> 143
 --- "finished": the answer is complete, or the request's handler has ended.
 ---@alias fcgi.Over "aborted"|"finished"
 
+--- What is wrong with a form: the body is neither urlencoded nor
+--- multipart/form-data; it passes a limit; it is broken, or ends too early.
+---@alias fcgi.FormFault "not a form"|"too many fields"|"bad multipart"
+
+--- Why there is no form.
+---@alias fcgi.FormError fcgi.FormFault|"too large"|fcgi.Over
+
 --- What fcgi.encode_query takes: a table of names, or a list of pairs of a name
 --- and a value.  A value is a string, a number, a boolean or a list of these.
 ---@alias fcgi.QueryTable table<string, any>|any[][]
@@ -422,7 +452,8 @@ print(sleeper:wait(5)) --> 143
 --- Runs when a handler has raised an error; gets the error, whatever it is,
 --- and a traceback.  May answer as a handler does, unless the head has gone.
 --- The error is then not logged; if the hook does nothing it is, and the answer
---- is 500.  Not called when a handler was cancelled.
+--- is 500.  Not called when a handler was cancelled, nor for a broken upload
+--- (see req:parts).
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
@@ -1934,6 +1965,116 @@ function File:setvbuf(mode, size) end
 --- Kept apart for each site that embeds this one; needs `secure`.
 ---@field partitioned? boolean
 
+--- A part of a form, as the loop over req:parts gives it: a field, or a file.
+--- It can be read while the loop is at it; when that has gone on, reading
+--- raises.  None of its fields can be set.
+---
+--- ```lua
+--- for part in req:parts() do
+---   if part.filename then
+---     print(part.name, part.filename) --> "list", "shoes.csv"
+---     print(part.type) --> "text/csv"
+---     print(part.headers["content-type"]) --> "text/csv"
+---   end
+--- end
+--- ```
+---@class fcgi.Part
+--- The name of the field.
+---@field name string
+--- Of a file its name as the client chose it, without a path; nil: it is no
+--- file.  Empty: no file was chosen.  It may be of any bytes and in use
+--- already, so it is no good name for a file of yours.
+---@field filename string?
+--- The Content-Type, as the client sent it; "text/plain" if it sent none.
+---@field type string
+--- All headers of the part, by names in lower case.
+---@field headers table<string, string>
+local Part = {}
+
+--- Reads the part as it comes.  With a number: that many bytes at most, as soon
+--- as there are any.  Without: all the rest, of 16 MiB at most, which may be ""
+--- the first time.
+---
+--- ```lua
+--- for part in req:parts() do
+---   if part.name == "list" then
+---     print(part:read(5)) --> "boots"
+---     print(part:read()) --> ",9\nclogs,7\n"
+---     print(part:read()) --> nil
+---   end
+--- end
+--- ```
+---@async
+---@nodiscard
+---@param max? integer bytes, positive; default: all
+---@return string? bytes nil: the part has ended, or see err
+---@return string? err "bad multipart", "too large", "aborted", "finished"
+function Part:read(max) end
+
+--- Reads a line of the part, with its newline, which the last line may lack.
+--- Of a longer line `max` bytes, and its rest the next time.
+---
+--- ```lua
+--- for part in req:parts() do
+---   if part.filename then
+---     print(part:read_line()) --> "boots,9\n"
+---   end
+--- end
+--- ```
+---@async
+---@nodiscard
+---@param max? integer bytes, positive; default: 1 MiB
+---@return string? line nil: the part has ended, or see err
+---@return string? err as of read
+function Part:read_line(max) end
+
+--- An iterator over the lines of the part, without their newlines; a carriage
+--- return is left.  The iterator may wait.  It ends with the part, or when that
+--- is broken: then the loop over the parts raises.
+---
+--- ```lua
+--- local stock = {}
+--- for part in req:parts() do
+---   if part.type == "text/csv" then
+---     for line in part:lines() do
+---       local name, count = line:match "^(%a+),(%d+)$"
+---       stock[name] = math.tointeger(count)
+---     end
+---   end
+--- end
+--- print(stock) --> { boots = 9, clogs = 7 }
+--- ```
+---@nodiscard
+---@return async fun(): string? next_line
+function Part:lines() end
+
+--- Saves the part as a file, bit by bit as it comes: it never is in memory.
+--- The file appears under its name, in place of a former one, when all of it
+--- has come; if that fails, or is cancelled, there never was one.  Its mode is
+--- what the umask leaves of 0666.  Whatever is there and no file stays.  Do not
+--- let the client choose the path.  Raises when some of the part was read
+--- before.  Should the disk be slow, all other requests wait for it, too.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- for part in req:parts() do
+---   if part.filename then
+---     local path = os.tmpname()
+---     local size, err = part:save(path)
+---     if not size then
+---       return 507, {}, err
+---     end
+---     fcgi.log("notice", size, " bytes of ", part.filename, " in ", path)
+---     os.remove(path)
+---   end
+--- end
+--- ```
+---@async
+---@param path string
+---@return integer? size bytes
+---@return string? err as of read, or the system's: "no space left on device"
+function Part:save(path) end
+
 --- A request: what the web server says of it, its body, and its answer.
 ---
 --- Names of parameters, queries and cookies are compared exactly, those of
@@ -2242,6 +2383,73 @@ function Request:lines() end
 ---@return string? body "" if there is none; nil: see err
 ---@return "too large"|fcgi.Over|nil err
 function Request:body(max) end
+
+--- The first value of a name in a form that was sent as the body, urlencoded or
+--- multipart/form-data; without a name a table of the first values.  Of a file
+--- the value is what is in it; one that was not chosen has none.  May be asked
+--- again and again; raises when the body was taken in another way.
+---
+--- The body may have `max` bytes, of which the first call decides
+--- (`req:form(nil, max)` for the table); fields that are not files 1 MiB
+--- together, and there may be 1,000 of them, and as many files.  After an error
+--- the rest of the body is thrown away, but what is "not a form" can still be
+--- taken in another way.
+---
+--- ```lua
+--- local name, err = req:form "name" --> "Ada", nil
+--- if err then
+---   return 400, {}, err
+--- end
+--- print(req:form "colour") --> nil
+--- ```
+---@async
+---@nodiscard
+---@param name string
+---@param max? integer bytes, not negative; default: 16 MiB
+---@return string? value nil: there is none, or see err
+---@return fcgi.FormError? err
+---@overload fun(self: fcgi.Request): (table<string, string>?, fcgi.FormError?)
+function Request:form(name, max) end
+
+--- All values of a name in a form, in order; otherwise as req:form.
+---
+--- ```lua
+--- print(req:form_all "tag") --> { "a", "b" }
+--- print(req:form_all "colour") --> {}
+--- ```
+---@async
+---@nodiscard
+---@param name string
+---@param max? integer bytes, not negative; default: 16 MiB
+---@return string[]? values empty if there is none; nil: see err
+---@return fcgi.FormError? err
+function Request:form_all(name, max) end
+
+--- An iterator over the parts of a multipart/form-data body: the fields and
+--- files of a form in the order in which they come, which may be of any size
+--- and number.  The iterator may wait.  Going on skips what was not read of a
+--- part.  When the loop has ended all of the form has come: the iterator raises
+--- when the body is broken, and when the client goes before its end.  The error
+--- is no string, but a value whose tostring says why.  When nobody catches it
+--- the client gets a 400, and 415 for a body of another type; on_error is not
+--- called for it.
+---
+--- ```lua
+--- local fields, size = {}, 0
+--- for part in req:parts() do
+---   if part.filename then
+---     for piece in function() return part:read(65536) end do
+---       size = size + #piece
+---     end
+---   else
+---     fields[part.name] = assert(part:read())
+---   end
+--- end
+--- print(fields, size) --> { name = "Ada", tag = "b" }, 16
+--- ```
+---@nodiscard
+---@return async fun(): fcgi.Part? next_part
+function Request:parts() end
 
 --- Of a filter: reads the file that it is to answer with, as req:read reads the
 --- body.  Read the body first: the web server sends it before the file.  Raises

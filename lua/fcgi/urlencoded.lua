@@ -60,10 +60,15 @@ end
 --- Lenient, as browsers are: a "%" that starts no escape stands for itself, a
 --- piece without "=" is a name with the value "", empty pieces are skipped.
 ---@param s string
----@return { [1]: string, [2]: string }[] pairs name and value, in order
-function urlencoded.decode(s)
+---@param max? integer the most pairs that there may be
+---@return { [1]: string, [2]: string }[]? pairs name and value, in order; nil:
+--- there are more
+function urlencoded.decode(s, max)
   local found = {}
   for piece in s:gmatch("[^&]+") do
+    if #found == max then
+      return nil
+    end
     local equals = piece:find("=", 1, true) or #piece + 1
     found[#found + 1] = {
       unescape(piece:sub(1, equals - 1)),

@@ -16,6 +16,7 @@
 #include "script/lua_process.h"
 #include "script/lua_request.h"
 #include "script/lua_task.h"
+#include "script/refusal.h"
 #include "script/report.h"
 #include "script/slow.h"
 
@@ -83,6 +84,24 @@ static void log_cancelled(lua_State *L, struct request *req, const char *reason)
                trace);
 }
 
+/* An error that is the client's fault, on top of the stack: nobody has to look
+ * into the script for it. */
+static void refuse(lua_State *L, struct request *req, int status)
+{
+    char line[256];
+    int n = snprintf(line, sizeof(line), "%s: %s", script_of(L)->name,
+                     luaL_tolstring(L, -1, NULL));
+
+    lua_pop(L, 1);
+    errors_take(L);
+    report_log(req->is_aborted ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, req,
+               (struct slice){ line, (size_t)n < sizeof(line)
+                                         ? (size_t)n
+                                         : sizeof(line) - 1 },
+               (struct slice){ NULL, 0 });
+    response_fail(req, status);
+}
+
 static int on_error_done(lua_State *L, int status, lua_KContext ctx);
 
 /* Which call a continuation belongs to: of the hook, of on_error, and of an
@@ -100,6 +119,10 @@ static int failed(lua_State *L, int status, struct request *req)
     if (reason != NULL) {
         log_cancelled(L, req, reason);
         response_fail(req, cancelled_status(reason));
+        return 0;
+    }
+    if (refusal_status(L, -1) != 0) {
+        refuse(L, req, refusal_status(L, -1));
         return 0;
     }
     errors_take(L);

@@ -21,9 +21,24 @@ enum {
     LINE_MAX_DEFAULT = 1024 * 1024
 };
 
-/* Bytes are not both streamed and taken as a whole.  NULL: the handle was
- * released. */
-static struct lua_request *use_body(lua_State *L, enum body_use use)
+/* What has taken a body, for whoever wants it too. */
+static const char *use_name(enum body_use use)
+{
+    switch (use) {
+    case BODY_WHOLE:
+        return "body";
+    case BODY_FORM:
+        return "form";
+    case BODY_PARTS:
+        return "parts";
+    case BODY_UNUSED:
+    case BODY_READ:
+        break;
+    }
+    return "read, read_line or lines";
+}
+
+struct lua_request *lua_request_use_body(lua_State *L, enum body_use use)
 {
     struct lua_request *self = lua_request_check(L);
 
@@ -31,34 +46,39 @@ static struct lua_request *use_body(lua_State *L, enum body_use use)
         return NULL;
     if (self->use != BODY_UNUSED && self->use != use)
         return (void)luaL_error(L, "the body is already being taken by req:%s",
-                                self->use == BODY_WHOLE
-                                    ? "body"
-                                    : "read, read_line or lines"),
+                                use_name(self->use)),
                NULL;
     self->use = use;
     return self;
 }
 
-/* nil, or nil and why. */
-static int push_nothing(lua_State *L, enum request_status status)
+const char *lua_request_reason(enum request_status status)
 {
-    luaL_pushfail(L);
     switch (status) {
     case REQUEST_ABORTED:
-        lua_pushliteral(L, "aborted");
-        return 2;
+        return "aborted";
     case REQUEST_FINISHED:
-        lua_pushliteral(L, "finished");
-        return 2;
+        return "finished";
     case REQUEST_TOO_LARGE:
-        lua_pushliteral(L, "too large");
-        return 2;
+        return "too large";
     case REQUEST_DATA:
     case REQUEST_WAIT:
     case REQUEST_EOF:
         break;
     }
-    return 1;
+    return NULL;
+}
+
+/* nil, or nil and why. */
+static int push_nothing(lua_State *L, enum request_status status)
+{
+    const char *why = lua_request_reason(status);
+
+    luaL_pushfail(L);
+    if (why == NULL)
+        return 1;
+    lua_pushstring(L, why);
+    return 2;
 }
 
 /* Pushes all that a body holds, size bytes, as one string; false: the file
@@ -183,7 +203,7 @@ static int push_some_of_line(lua_State *L, struct lua_request *self)
 /* req:read([n]) -> string | nil at the end | nil, "aborted" */
 static int l_read(lua_State *L)
 {
-    struct lua_request *self = use_body(L, BODY_READ);
+    struct lua_request *self = lua_request_use_body(L, BODY_READ);
 
     if (self == NULL)
         return lua_request_over(L);
@@ -244,7 +264,7 @@ static int l_read_line(lua_State *L)
 {
     lua_Integer max;
 
-    if (use_body(L, BODY_READ) == NULL)
+    if (lua_request_use_body(L, BODY_READ) == NULL)
         return lua_request_over(L);
     max = luaL_optinteger(L, 2, LINE_MAX_DEFAULT);
     luaL_argcheck(L, max > 0, 2, "must be positive");
@@ -252,7 +272,8 @@ static int l_read_line(lua_State *L)
     return read_line_k(L, LUA_OK, (lua_KContext)max);
 }
 
-/* ctx: the most bytes that the caller takes. */
+/* ctx: the most bytes that the caller takes.  Another task may have asked for
+ * it meanwhile, so what was kept is looked at each time. */
 static int body_k(lua_State *L, int status, lua_KContext ctx)
 {
     struct lua_request *self = lua_request_check(L);
@@ -263,6 +284,9 @@ static int body_k(lua_State *L, int status, lua_KContext ctx)
     (void)status;
     if (req == NULL)
         return lua_request_over(L);
+    if (lua_getfield(L, 2, "body") == LUA_TSTRING)
+        return 1;
+    lua_pop(L, 1);
     if (req->body.dropped && !req->is_ended) /* it was asked for before */
         return push_nothing(L, REQUEST_TOO_LARGE);
     result = request_peek_all(req, &req->body, (uint64_t)ctx, &size);
@@ -281,10 +305,17 @@ static int body_k(lua_State *L, int status, lua_KContext ctx)
     return 1;
 }
 
+static int start_body(lua_State *L, lua_Integer max)
+{
+    lua_settop(L, 1);
+    lua_request_push_memo(L);
+    return body_k(L, LUA_OK, (lua_KContext)max);
+}
+
 /* req:body([max]) -> string | nil, "too large" | nil, "aborted" */
 static int l_body(lua_State *L)
 {
-    struct lua_request *self = use_body(L, BODY_WHOLE);
+    struct lua_request *self = lua_request_use_body(L, BODY_WHOLE);
     lua_Integer max = BODY_DEFAULT_MAX;
 
     if (self == NULL)
@@ -293,12 +324,7 @@ static int l_body(lua_State *L)
         max = (lua_Integer)self->req->service->limits.max_body;
     max = luaL_optinteger(L, 2, max);
     luaL_argcheck(L, max >= 0, 2, "must not be negative");
-    lua_settop(L, 1);
-    lua_request_push_memo(L);
-    if (lua_getfield(L, 2, "body") == LUA_TSTRING)
-        return 1;
-    lua_pop(L, 1);
-    return body_k(L, LUA_OK, (lua_KContext)max);
+    return start_body(L, max);
 }
 
 static int l_is_aborted(lua_State *L)
@@ -408,7 +434,7 @@ static int peek_k(lua_State *L, int status, lua_KContext ctx)
 
 static int l_peek(lua_State *L)
 {
-    if (use_body(L, BODY_READ) == NULL)
+    if (lua_request_use_body(L, BODY_READ) == NULL)
         return lua_request_over(L);
     luaL_argcheck(L, luaL_checkinteger(L, 2) > 0, 2, "must be positive");
     return peek_k(L, LUA_OK, 0);
@@ -416,6 +442,42 @@ static int l_peek(lua_State *L)
 
 const luaL_Reg lua_request_peeking[] = {
     { "peek", l_peek },
+    { NULL, NULL },
+};
+
+/* --- for lua/fcgi/form.lua ------------------------------------------------ */
+
+/* use_form(req) -> true | nil, "finished" */
+static int l_use_form(lua_State *L)
+{
+    if (lua_request_use_body(L, BODY_FORM) == NULL)
+        return lua_request_over(L);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* form_text(req, max): the body, as req:body gives it. */
+static int l_form_text(lua_State *L)
+{
+    if (lua_request_use_body(L, BODY_FORM) == NULL)
+        return lua_request_over(L);
+    return start_body(L, luaL_checkinteger(L, 2));
+}
+
+/* drop_body(req): nobody wants the rest. */
+static int l_drop_body(lua_State *L)
+{
+    struct request *req = lua_request_get(L);
+
+    if (req != NULL && !req->is_ended)
+        request_drop_input(req);
+    return 0;
+}
+
+const luaL_Reg lua_request_forming[] = {
+    { "use_form", l_use_form },
+    { "form_text", l_form_text },
+    { "drop_body", l_drop_body },
     { NULL, NULL },
 };
 

@@ -7,6 +7,7 @@
 
 #include "core/params.h"
 #include "script/errors.h"
+#include "script/lua_parts.h"
 #include "script/lua_send_file.h"
 #include "script/report.h"
 #include "script/task.h"
@@ -521,6 +522,7 @@ static const luaL_Reg asking[] = {
     { "user", l_user },
     { "content_length", l_content_length },
     { "header", l_header },
+    { "parts", lua_parts_iterate },
     { NULL, NULL },
 };
 
@@ -588,6 +590,20 @@ static void open_sending(lua_State *L, const char *module, int methods,
     lua_call(L, 3, 0);
 }
 
+/* req:form, and what the parts of a form can do besides. */
+static void open_forms(lua_State *L, int methods, int class)
+{
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "fcgi.form");
+    lua_call(L, 1, 1);
+    lua_pushvalue(L, methods);
+    lua_pushvalue(L, class);
+    lua_pushcclosure(L, l_memo, 1);
+    lua_parts_open(L, class);
+    add_functions(L, lua_request_forming, class);
+    lua_call(L, 3, 0);
+}
+
 void lua_request_open(lua_State *L)
 {
     int class, methods;
@@ -615,6 +631,7 @@ void lua_request_open(lua_State *L)
     lua_setfield(L, class, "__metatable");
 
     add_lua_half(L, "fcgi.request", methods, class);
+    open_forms(L, methods, class);
     open_answers(L, methods, class);
     add_lua_half(L, "fcgi.respond", methods, class);
     open_sending(L, "fcgi.send_file", methods, class);

@@ -16,7 +16,7 @@ enum { LUA_REQUEST_MAGIC = 0x7265716c };
 enum { REQUEST_MEMO = 1 };
 
 /* A body is taken in one way. */
-enum body_use { BODY_UNUSED, BODY_READ, BODY_WHOLE };
+enum body_use { BODY_UNUSED, BODY_READ, BODY_WHOLE, BODY_FORM, BODY_PARTS };
 
 /* Holds its request until the handler has ended; after that a handle that the
  * script kept only says how it ended.  So requests and their parameters go back
@@ -53,6 +53,13 @@ static inline struct request *lua_request_get(lua_State *L)
 /* Pushes nil and how the request ended; returns 2. */
 int lua_request_over(lua_State *L);
 
+/* The handle at index 1, whose body is taken in this way from now on; raises if
+ * it is in another.  NULL: it was released. */
+struct lua_request *lua_request_use_body(lua_State *L, enum body_use use);
+
+/* What a reader is told for it, static text; NULL: nothing is wrong. */
+const char *lua_request_reason(enum request_status status);
+
 /* Pushes the handle's private table. */
 void lua_request_push_memo(lua_State *L);
 
@@ -65,9 +72,10 @@ bool lua_request_start_abort_hook(struct script *script, struct request *req,
 extern const luaL_Reg lua_request_answering[];
 extern const luaL_Reg lua_request_reading[];
 
-/* What lua/fcgi/answer.lua and lua/fcgi/file.lua need besides. */
+/* What lua/fcgi/answer.lua, file.lua and form.lua need besides. */
 extern const luaL_Reg lua_request_private[];
 extern const luaL_Reg lua_request_peeking[];
+extern const luaL_Reg lua_request_forming[];
 
 /* Pushes req and returns 1: what chained calls return. */
 static inline int lua_request_chain(lua_State *L)

@@ -156,6 +156,16 @@ def test_body_may_be_called_twice(lua):
                      body=b"whole") == 'true, "whole"'
 
 
+def test_tasks_may_ask_for_the_body_at_the_same_time(lua):
+    with lua.connect() as conn:
+        response = chunks_of(
+            lua, conn, [b"who", b"le"],
+            "local a = fcgi.spawn(req.body, req) "
+            "local b = fcgi.spawn(req.body, req) "
+            "return 200, {}, dump(a:join(), b:join(), req:body())")
+        assert response.text == '"whole", "whole", "whole"'
+
+
 def test_body_over_its_limit_is_too_large(lua):
     assert lua.value("req:body(4)", body=b"12345") == 'nil, "too large"'
     assert lua.value("req:body(5)", body=b"12345") == '"12345"'

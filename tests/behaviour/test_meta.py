@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from support import meta
+from support import forms, meta
 from support.fastcgi import AUTHORIZER, FILTER, RESPONDER
 from support.gateway import run
 
@@ -26,6 +26,20 @@ PARAMS = {
     "HTTP_COOKIE": "visits=6; theme=dark", "CONTENT_TYPE": "text/plain",
 }
 BODY = b"one\ntwo\n"
+
+# The one that the chapter "Forms and uploads" describes.
+FORM_PARAMS = {**PARAMS, **forms.params(QUERY_STRING="",
+                                        REQUEST_URI="/app/shoes")}
+FORM = forms.multipart(
+    forms.field("name", "Ada"), forms.field("tag", "a"),
+    forms.field("tag", "b"),
+    forms.file("list", "shoes.csv", "boots,9\nclogs,7\n", "text/csv"))
+
+
+def request_for(code):
+    """The parameters and the body that a piece of code is about."""
+    return (FORM_PARAMS, FORM) if re.search(r"req:(form|parts)|part:", code) \
+        else (PARAMS, BODY)
 
 
 def ids(things):
@@ -129,6 +143,7 @@ def test_parser_refuses(old, new, what):
 # One object of each class; each runs in a handler of the role filter.
 OBJECTS = {
     "fcgi": ["fcgi"],
+    "fcgi.Part": ["req:parts()()"],
     "fcgi.Request": ["req"],
     "fcgi.Task": ["fcgi.spawn(function() end)",
                   "fcgi.every(60, function() end)"],
@@ -182,10 +197,11 @@ def text_of(shared_gateway):
     gw = shared_gateway(FILTERS)
 
     def ask(code):
+        params, body = request_for(code)
         response = gw.request(
-            {**PARAMS, "LUA": code, "FCGI_DATA_LENGTH": "4",
+            {**params, "LUA": code, "FCGI_DATA_LENGTH": "4",
              "FCGI_DATA_LAST_MOD": "1700000000"},
-            BODY, role=FILTER, data=b"file")
+            body, role=FILTER, data=b"file")
         assert response.status == 200, (code, response, gw.log()[-2000:])
         return response.text
     return ask
@@ -221,17 +237,22 @@ def words_of_the_source():
     return sorted(words)
 
 
-def test_fields_of_a_request_are_those_of_the_program(text_of):
+@pytest.mark.parametrize("name,expression", [
+    ("fcgi.Request", "req"), ("fcgi.Part", OBJECTS["fcgi.Part"][0])])
+def test_fields_of_an_object_are_those_of_the_program(text_of, name,
+                                                      expression):
     """They cannot be listed, so everything that may be one is asked for."""
-    documented = META.classes["fcgi.Request"].fields
+    documented = set(META.classes[name].fields)
+    optional = {"filename"}     # the first part is no file
     asked = sorted({*words_of_the_source(), *documented})
-    found = text_of("local found = {} for word in ('%s'):gmatch('%%S+') do "
-                    "local value = req[word] if value ~= nil and "
+    found = text_of("local object, found = %s, {} "
+                    "for word in ('%s'):gmatch('%%S+') do "
+                    "local value = object[word] if value ~= nil and "
                     "type(value) ~= 'function' then "
                     "found[#found + 1] = word end end "
                     "return 200, {}, table.concat(found, ' ')"
-                    % " ".join(asked))
-    assert set(found.split()) == set(documented)
+                    % (expression, " ".join(asked)))
+    assert set(found.split()) == documented - optional
 
 
 @pytest.mark.parametrize("name", sorted(set(OBJECTS) - {"fcgi"}))
@@ -367,8 +388,9 @@ def test_example_runs(shared_gateway, example):
     gw = shared_gateway(RUNNER, "--eval", CHECK)
     code, checked = with_checks(example)
     before = len(gw.log())
-    response = gw.request({**PARAMS, "LUA": code, "LINE": str(example.line)},
-                          BODY)
+    params, body = request_for(example.code)
+    response = gw.request({**params, "LUA": code, "LINE": str(example.line)},
+                          body)
     assert response.status < 500, gw.log()[before:]
     check_log(gw.log()[before:], checked)
 
@@ -398,7 +420,7 @@ local fcgi = require "fcgi"
 local outcome
 local big = ("x"):rep(1 << 20)
 function on_filter(req)
-  local code = "local req, fcgi, big, server, sock, program = ... "
+  local code = "local req, fcgi, big, server, sock, program, part = ... "
     .. req:param "LUA"
   local f = assert(load(code, "=test", "t"))
   local server <close> = fcgi.tcp()
@@ -407,9 +429,10 @@ function on_filter(req)
   assert(sock:connect(server:getsockname()))
   local peer <close> = server:accept()
   local program <close> = fcgi.popen { "sleep", "60" }
+  local part = code:find "part:" and req:parts()()
   req:set_header("Content-Type", "text/plain")
   local ok, err = pcall(table.sort, { 1, 2 }, function()
-    f(req, fcgi, big, server, sock, program)
+    f(req, fcgi, big, server, sock, program, part)
     return false
   end)
   outcome = ok and "ended" or tostring(err)
@@ -420,7 +443,7 @@ end
 """
 
 # For each function a call that waits if it can: nothing of the body has come,
-# and nobody reads the answer.
+# or of a form nothing but the head of a part, and nobody reads the answer.
 CALLS = {
     "fcgi.sleep": "fcgi.sleep(60)",
     "fcgi.now": "fcgi.now()",
@@ -500,6 +523,10 @@ CALLS = {
     "fcgi.File:close": "req.out:write('x') req.out:close()",
     "fcgi.File:seek": "req.input:seek()",
     "fcgi.File:setvbuf": "req.out:setvbuf('no')",
+    "fcgi.Part:read": "local _ = part:read()",
+    "fcgi.Part:read_line": "local _ = part:read_line()",
+    "fcgi.Part:lines": "part:lines()",
+    "fcgi.Part:save": "part:save('/tmp/fcgi-lua-is-never-there')",
     "fcgi.Request:param": "req:param 'X'",
     "fcgi.Request:params": "req:params()",
     "fcgi.Request:method": "req:method()",
@@ -523,6 +550,9 @@ CALLS = {
     "fcgi.Request:read_line": "local _ = req:read_line()",
     "fcgi.Request:lines": "req:lines()",
     "fcgi.Request:body": "local _ = req:body()",
+    "fcgi.Request:form": "local _ = req:form 'x'",
+    "fcgi.Request:form_all": "local _ = req:form_all 'x'",
+    "fcgi.Request:parts": "req:parts()",
     "fcgi.Request:data": "local _ = req:data(1)",
     "fcgi.Request:is_aborted": "req:is_aborted()",
     "fcgi.Request:on_abort": "req:on_abort(print)",
@@ -543,8 +573,10 @@ CALLS = {
 
 def outcome_of(gw, code):
     """What became of code where nothing may wait."""
+    params, body = request_for(code)
     with gw.connect() as conn:
-        conn.start(1, {**PARAMS, "LUA": code, "CONTENT_LENGTH": "8"},
+        conn.start(1, {**params, "LUA": code, "CONTENT_LENGTH": len(body)},
+                   body[:body.index(b"Ada")] if "part:" in code else b"",
                    role=FILTER, end=False)
         conn.collect(1)
     return gw.request().text
@@ -564,14 +596,13 @@ def test_async_is_what_waits(shared_gateway, name):
         assert outcome == "ended"
 
 
-def test_iterator_of_lines_is_what_waits(shared_gateway):
+@pytest.mark.parametrize("name,code", [
+    ("fcgi.Request:lines", "req:lines()()"),
+    ("fcgi.Request:parts", "req:parts()()"),
+    ("fcgi.Part:lines", "part:lines()()"),
+    ("fcgi.Process:lines", "program:lines()()"),
+    ("fcgi.Socket:receiveuntil", "sock:receiveuntil('x')()")])
+def test_iterator_is_what_waits(shared_gateway, name, code):
     gw = shared_gateway(NO_WAIT, "--log-level=error")
-    assert FUNCTIONS["fcgi.Request:lines"].returns[0].type == \
-        "async fun(): string?"
-    assert "cannot wait here" in outcome_of(gw, "req:lines()()")
-    for name in ("fcgi.Process:lines", "fcgi.Reader:lines"):
-        assert FUNCTIONS[name].returns[0].type == "async fun(): string?"
-    assert "cannot wait here" in outcome_of(gw, "program:lines()()")
-    assert FUNCTIONS["fcgi.Socket:receiveuntil"].returns[0].type.startswith(
-        "async fun(size?: integer)")
-    assert "cannot wait here" in outcome_of(gw, "sock:receiveuntil('x')()")
+    assert FUNCTIONS[name].returns[0].type.startswith("async fun(")
+    assert "cannot wait here" in outcome_of(gw, code)

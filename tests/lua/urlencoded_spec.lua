@@ -107,6 +107,14 @@ describe("fcgi.urlencoded.decode", function()
     end
   end)
 
+  it("gives up when there are more pairs than are wanted", function()
+    assert.is_nil(urlencoded.decode("a&b&&c&", 2))
+    assert.are.same({ { "a", "" }, { "b", "" } }, urlencoded.decode("a&b", 2))
+    assert.are.same({ { "a", "" } }, urlencoded.decode("&&a&&", 1))
+    assert.are.same({}, urlencoded.decode("&&", 0))
+    assert.is_nil(urlencoded.decode("a", 0))
+  end)
+
   -- A quadratic decoder would need a minute for these.
   for _, piece in ipairs {
     "&", "=", "+", "%", "%4", "%41", "a", " ", "\0", "a&", "=&", "a=&", "%&",
