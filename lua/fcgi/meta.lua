@@ -1441,6 +1441,38 @@ function Socket:gettimeout() end
 ---@return string? err or, when it is done, what ALPN has agreed on
 function Socket:sslhandshake(session, name, verify, options) end
 
+--- Sets an option of the socket.  One that is not open yet, and one that
+--- connects again, gets it then.  "linger" takes `{ on = true, timeout = 2 }`,
+--- the others a boolean or a number: "keepalive", "reuseaddr", "reuseport",
+--- "recv-buffer-size", "send-buffer-size", "tcp-nodelay" (which is on, unless it
+--- is set), "tcp-keepidle", "tcp-keepcnt", "tcp-keepintvl", "tcp-defer-accept",
+--- "tcp-fastopen", "tcp-fastopen-connect" and "ipv6-v6only".
+---
+--- ```lua
+--- print(near:setoption("keepalive", true)) --> 1
+--- print(near:setoption("tcp-keepidle", 60)) --> 1
+--- ```
+---@param name string
+---@param value boolean|integer|{on: boolean, timeout: integer}
+---@return 1? done
+---@return string? err
+function Socket:setoption(name, value) end
+
+--- The value of an option, as setoption takes it.  "error" is what has failed
+--- since it was asked for last, or nil.
+---
+--- ```lua
+--- print(near:getoption("tcp-nodelay")) --> true
+--- near:setoption("linger", { on = true, timeout = 2 })
+--- print(near:getoption("linger")) --> { on = true, timeout = 2 }
+--- print(near:getoption("error")) --> nil
+--- ```
+---@nodiscard
+---@param name string
+---@return boolean|integer|string|table|nil value
+---@return string? err
+function Socket:getoption(name) end
+
 --- Closes the socket: tasks that wait for it get nil, "closed", and so does who
 --- uses it later.
 ---

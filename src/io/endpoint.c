@@ -10,6 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 
+/* All of the union, so that equal addresses are equal bytes. */
+static void clear(struct endpoint *out, size_t len)
+{
+    memset(out, 0, sizeof(*out));
+    out->len = (socklen_t)len;
+}
+
 /* What follows % is the interface: a link-local address is of use on one. */
 static bool read_v6(struct endpoint *out, const char *text, uint16_t port)
 {
@@ -21,7 +28,7 @@ static bool read_v6(struct endpoint *out, const char *text, uint16_t port)
         return false;
     memcpy(address, text, len);
     address[len] = '\0';
-    *out = (struct endpoint){ .len = sizeof(out->as.v6) };
+    clear(out, sizeof(out->as.v6));
     out->as.v6.sin6_family = AF_INET6;
     out->as.v6.sin6_port = htons(port);
     if (inet_pton(AF_INET6, address, &out->as.v6.sin6_addr) != 1)
@@ -35,7 +42,7 @@ static bool read_v6(struct endpoint *out, const char *text, uint16_t port)
 
 bool endpoint_ip(struct endpoint *out, const char *text, uint16_t port)
 {
-    *out = (struct endpoint){ .len = sizeof(out->as.v4) };
+    clear(out, sizeof(out->as.v4));
     out->as.v4.sin_family = AF_INET;
     out->as.v4.sin_port = htons(port);
     return inet_pton(AF_INET, text, &out->as.v4.sin_addr) == 1 ||
@@ -46,7 +53,7 @@ bool endpoint_unix(struct endpoint *out, const char *path)
 {
     size_t len = strlen(path);
 
-    *out = (struct endpoint){ .len = 0 };
+    clear(out, 0);
     if (len == 0 || len >= sizeof(out->as.local.sun_path))
         return false;
     out->as.local.sun_family = AF_UNIX;
@@ -111,12 +118,12 @@ uint16_t endpoint_port(const struct endpoint *endpoint)
 
 int endpoint_own(int fd, struct endpoint *out)
 {
-    *out = (struct endpoint){ .len = sizeof(out->as) };
+    clear(out, sizeof(out->as));
     return getsockname(fd, &out->as.any, &out->len);
 }
 
 int endpoint_peer(int fd, struct endpoint *out)
 {
-    *out = (struct endpoint){ .len = sizeof(out->as) };
+    clear(out, sizeof(out->as));
     return getpeername(fd, &out->as.any, &out->len);
 }

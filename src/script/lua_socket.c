@@ -148,18 +148,32 @@ static const char *read_endpoint(lua_State *L, struct lua_socket *self,
     return NULL;
 }
 
-/* Descriptors of sockets that nobody holds any more are closed by the
- * collector, which does not know how few there are. */
-static enum stream_result begin(lua_State *L, struct lua_socket *self)
+bool lua_socket_make(lua_State *L, struct lua_socket *self, int family)
 {
-    enum stream_result result = stream_connect(self->io.stream, &self->to);
+    int status;
 
-    if (result != STREAM_FAILED || stream_error(self->io.stream) != EMFILE)
-        return result;
-    lua_gc(L, LUA_GCCOLLECT, 0);
-    if (self->io.stream == NULL)
-        return STREAM_END; /* a finalizer has closed it */
-    return stream_connect(self->io.stream, &self->to);
+    if (stream_fd(self->io.stream) != -1)
+        return true; /* it was bound */
+    status = stream_open(self->io.stream, family);
+    if (status == -1 && errno == EMFILE) {
+        lua_gc(L, LUA_GCCOLLECT, 0);
+        if (self->io.stream == NULL) { /* a finalizer has closed it */
+            errno = EBADF;
+            return false;
+        }
+        status = stream_open(self->io.stream, family);
+    }
+    return status == 0 && lua_socket_apply(self) == 0;
+}
+
+/* An option may be one that the new socket cannot have. */
+static int fail_to_open(lua_State *L, struct lua_socket *self)
+{
+    int error = errno;
+
+    if (self->io.stream != NULL)
+        stream_close(self->io.stream);
+    return lua_stream_fail(L, socket_error(error));
 }
 
 static bool is_same(const struct endpoint *a, const struct endpoint *b)
@@ -196,8 +210,10 @@ static int l_connect_address(lua_State *L)
         goes_on = false;
     }
     self->to = to;
+    if (!goes_on && !lua_socket_make(L, self, to.as.any.sa_family))
+        return fail_to_open(L, self);
     if (!goes_on)
-        begin(L, self);
+        stream_connect(self->io.stream, &to);
     lua_pushnumber(L, loop_now());
     lua_pushinteger(L, self->io.closings);
     return connect_k(L, LUA_OK, 0);
@@ -628,6 +644,8 @@ void lua_socket_open(lua_State *L)
         { "receiveuntil", l_receiveuntil },
         { "send", l_send },
         { "dirty", l_dirty },
+        { "setoption", lua_socket_setoption },
+        { "getoption", lua_socket_getoption },
         { "settimeout", l_settimeout },
         { "settimeouts", l_settimeouts },
         { "gettimeout", l_gettimeout },

@@ -18,6 +18,8 @@ enum lua_socket_kind {
 /* User values, besides that of the stream: the name of its pool. */
 enum { LUA_SOCKET_POOL = LUA_STREAM_TLS + 1 };
 
+enum { LUA_SOCKET_OPTIONS = 16 };
+
 struct lua_socket {
     struct lua_stream io; /* first: see lua_stream.h */
     enum lua_socket_kind kind;
@@ -26,6 +28,8 @@ struct lua_socket {
     bool has_pools;           /* it looks for connections there */
     lua_Integer reused;       /* how often this one came from there */
     struct socket_pool *pool; /* that counts it; or NULL */
+    unsigned options_set;
+    int options[LUA_SOCKET_OPTIONS]; /* see lua_socket_options.c */
 };
 
 /* The socket at index 1 of a method; raises if it is none.  Methods have the
@@ -48,10 +52,26 @@ bool lua_socket_ask_tls(lua_State *L, const char *question);
 /* Pushes 1, which is LuaSocket's yes. */
 int lua_socket_push_one(lua_State *L);
 
+/* Makes a descriptor for a socket that needs one, with the options that were
+ * set.  Sockets that nobody holds any more are closed by the collector, which
+ * does not know how few descriptors there are: where there are none it runs.
+ * false: errno says why. */
+bool lua_socket_make(lua_State *L, struct lua_socket *self, int family);
+
 /* Methods (lua_socket_listen.c). */
 int lua_socket_bind(lua_State *L);
 int lua_socket_listen(lua_State *L);
 int lua_socket_accept(lua_State *L);
+
+/* Methods (lua_socket_options.c):
+ *     sock:setoption(name, value) -> 1 | nil, err
+ *     sock:getoption(name) -> value | nil, err */
+int lua_socket_setoption(lua_State *L);
+int lua_socket_getoption(lua_State *L);
+
+/* Sets on a new descriptor what was set before.  Returns 0, or -1 with errno.
+ */
+int lua_socket_apply(const struct lua_socket *self);
 
 /* Adds to the table on top of the stack, which only lua/fcgi gets:
  *     methods                   the table in which methods are looked up

@@ -42,7 +42,8 @@ int lua_socket_bind(lua_State *L)
     if (wrong != NULL)
         return lua_stream_fail(L, wrong);
     lua_stream_need(L, &self->io);
-    if (stream_bind(self->io.stream, &to) == -1)
+    if (!lua_socket_make(L, self, to.as.any.sa_family) ||
+        stream_bind(self->io.stream, &to) == -1)
         return lua_stream_fail(L, socket_error(errno));
     return lua_socket_push_one(L);
 }

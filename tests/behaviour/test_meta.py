@@ -492,6 +492,8 @@ CALLS = {
     "fcgi.Socket:settimeouts": "sock:settimeouts(1, 1, 1)",
     "fcgi.Socket:gettimeout": "sock:gettimeout()",
     "fcgi.Socket:sslhandshake": "sock:sslhandshake(nil, 'x')",
+    "fcgi.Socket:setoption": "sock:setoption('keepalive', true)",
+    "fcgi.Socket:getoption": "sock:getoption('keepalive')",
     "fcgi.Socket:close": "sock:close()",
     "fcgi.Socket:setkeepalive": "sock:setkeepalive()",
     "fcgi.Socket:getreusedtimes": "sock:getreusedtimes()",
