@@ -38,6 +38,9 @@ local function check_options(name, spec, known)
       fail(name, "option '%s': %s expected, got %s", key, wanted, type(value))
     end
   end
+  if spec.cwd and spec.cwd:find("\0", 1, true) then
+    fail(name, "option 'cwd' has a NUL byte")
+  end
 end
 
 local function check_arguments(name, spec)
@@ -141,8 +144,11 @@ return function(functions, private, fcgi)
     }, Reader)
   end
 
+  --- At the end nobody holds the pipe any more, which may have been all that a
+  --- program was still kept for.
   local function ended(reader, err)
     if err == "closed" and is_open(reader._pipe) then
+      wait(reader._process._process, 0)
       return nil
     end
     return nil, err
@@ -458,7 +464,7 @@ return function(functions, private, fcgi)
         .. "list of them expected, got %s)"):format(wrong), 2)
     end
     local timeout = check_limit(spec, "timeout")
-    local room = check_limit(spec, "max") or private.output_max
+    local room = math.floor(check_limit(spec, "max") or private.output_max)
     local stdout = check_stdio("run", spec, "stdout", "pipe")
     local stderr = check_stdio("run", spec, "stderr", "pipe")
     private.can_wait()

@@ -62,6 +62,22 @@ function pages.task(req)
   return "ok"
 end
 
+function pages.cancelled_run(req)
+  local task = fcgi.spawn(fcgi.run,
+    { "sh", "-c", "echo $$ >$FIFO; sleep 1000", env = { FIFO = FIFO } })
+  local pid = fcgi.run({ "cat", FIFO }).stdout:match "%d+"
+  fcgi.log("notice", "runs ", pid, " ", pid, ".")
+  task:cancel()
+  req:body()
+  return "ok"
+end
+
+-- Its end is that of its input, which nobody else may have open.
+function pages.finish(req)
+  server:close_write()
+  return server:wait()
+end
+
 function pages.detached(req)
   fcgi.spawn(function() kept = start() end):detach():join()
   return "ok"
@@ -292,6 +308,19 @@ def test_a_program_ends_with_the_block_of_a_cancelled_task(gateway):
         assert conn.collect(1).status == 200
 
 
+def test_a_program_ends_with_a_cancelled_run(gateway, tmp_path):
+    """The request goes on."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    gw = gateway(APP, "--eval", f"FIFO = '{fifo}'")
+    with gw.connect() as conn:
+        conn.start(1, page("cancelled_run"), end=False)
+        wait_gone(*started(gw))
+        no_zombies(gw, allowed=1)
+        conn.stdin(1)
+        assert conn.collect(1).status == 200
+
+
 def test_a_detached_task_leaves_its_program_to_the_worker(gateway):
     gw = gateway(APP)
     assert gw.request(page("detached")).status == 200
@@ -353,6 +382,21 @@ def test_programs_end_with_a_worker_that_is_killed(gateway, options):
         assert gw.request(page("echo", QUERY_STRING=text)).text == text
     gw.stop()
     assert gw.code == 0
+
+
+def test_a_trial_of_a_reload_holds_no_pipe(gateway, tmp_path):
+    gate = tmp_path / "gate"
+    gate.write_text("")
+    gw = gateway(APP, "--load-timeout=0")
+    server, = children(gw.pid)
+    write(gw, f"while io.open('{gate}') do end {APP}")
+    gw.signal(signal.SIGHUP)
+    wait_until(lambda: len(children(gw.pid)) == 2, "the trial")
+    trial, = set(children(gw.pid)) - {server}
+    assert gw.request(page("finish")).text == "0"
+    assert not is_gone(trial)
+    gate.unlink()
+    gw.wait_log(r"(?s)serves with.*serves with")
 
 
 def test_programs_end_with_their_generation(gateway):

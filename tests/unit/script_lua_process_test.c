@@ -185,7 +185,7 @@ static void a_run_that_says_too_much_is_killed(void **state)
 {
     (void)state;
     rig_run_lua(
-        "local r, err, part = fcgi.run { 'yes', max = 5 }\n"
+        "local r, err, part = fcgi.run { 'yes', max = 5.5 }\n"
         "equal(show(r, err, part.stdout), 'nil, too large, y\\ny\\ny')\n"
         "r, err, part = fcgi.run { 'sh', '-c', 'yes >&2', max = 4 }\n"
         "equal(show(r, err, part.stderr), 'nil, too large, y\\ny\\n')\n"
@@ -217,6 +217,7 @@ static void misuse_names_the_line_of_the_script(void **state)
         "  wrong(\"unknown option 'timout'\", f, { 'x', timout = 1 })\n"
         "  wrong(\"option 'cwd': string expected, got number\", f, { 'x', cwd "
         "= 1 })\n"
+        "  wrong(\"option 'cwd' has a NUL byte\", f, { 'x', cwd = '/\\0' })\n"
         "  wrong(\"env: 'a=b' cannot be a name\", f, { 'x', env = { ['a=b'] = "
         "1 } })\n"
         "  wrong(\"env: '1' cannot be a name\", f, { 'x', env = { 'a=b' } })\n"
