@@ -34,7 +34,7 @@ end
 return function(fcgi, private)
   local tcp, methods = private.tcp, private.methods
   local connect_address = private.connect_address
-  local is_address = private.is_address
+  local is_address, pool_connect = private.is_address, private.pool_connect
   local connect_pooled = new_pooled(private)
 
   --- Where sockets have connected to whose pool has another name.
@@ -119,6 +119,10 @@ return function(fcgi, private)
   end
 
   function fcgi.connect(address, options)
+    local kept = pool_connect(address, options)
+    if kept then
+      return kept
+    end
     if type(address) ~= "string" then
       misuse.bad_type(1, "connect", "string", address)
     elseif options ~= nil and type(options) ~= "table" then

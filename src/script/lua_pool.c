@@ -125,6 +125,64 @@ static int l_pool_take(lua_State *L)
     return 1;
 }
 
+/* Are these options of fcgi.connect sound and simple?  *seconds is that of
+ * timeout, or -1. */
+static bool is_plain(lua_State *L, int options, double *seconds)
+{
+    static const char *const counts[] = { "pool_size", "backlog" };
+    bool is_plain = true;
+
+    *seconds = -1;
+    if (lua_isnil(L, options))
+        return true;
+    if (!lua_istable(L, options) || lua_getmetatable(L, options))
+        return false;
+    for (unsigned i = 0; i < 2 && is_plain; i++)
+        is_plain = lua_getfield(L, options, counts[i]) == LUA_TNIL ||
+                   (lua_isinteger(L, -1) && lua_tointeger(L, -1) >= 1);
+    is_plain = is_plain && lua_getfield(L, options, "pool") == LUA_TNIL;
+    if (is_plain && lua_getfield(L, options, "timeout") != LUA_TNIL) {
+        *seconds = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+        is_plain = *seconds >= 0;
+    }
+    lua_settop(L, options);
+    return is_plain;
+}
+
+static struct socket_pool *find_ready(lua_State *L, int name)
+{
+    struct socket_pool *pool = socket_pool_find(L, name);
+
+    return pool != NULL && pool->idle_count > 0 && socket_pool_has_place(pool)
+               ? pool
+               : NULL;
+}
+
+/* pool_connect(address[, options]) -> socket | nothing: the short way to a
+ * connection that lies in its pool */
+static int l_pool_connect(lua_State *L)
+{
+    struct lua_socket *sock;
+    struct socket_pool *pool;
+    double seconds;
+
+    lua_settop(L, 2);
+    if (lua_type(L, 1) != LUA_TSTRING || !is_plain(L, 2, &seconds) ||
+        find_ready(L, 1) == NULL)
+        return 0;
+    sock = lua_socket_push(L, LUA_SOCKET_CLASS, AF_UNSPEC);
+    pool = find_ready(L, 1); /* a finalizer may have been faster */
+    if (pool == NULL)
+        return 0;
+    sock->has_pools = true;
+    if (seconds >= 0)
+        lua_stream_set_limit(&sock->io, seconds, false);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, 3, LUA_SOCKET_POOL);
+    socket_pool_take(L, pool, 3);
+    return 1;
+}
+
 /* pool_limit(name, size, backlog): unless the pool is there already */
 static int l_pool_limit(lua_State *L)
 {
@@ -269,9 +327,7 @@ static int l_pool_wait(lua_State *L)
 }
 
 const luaL_Reg lua_pool_functions[] = {
-    { "pool_take", l_pool_take },
-    { "pool_limit", l_pool_limit },
-    { "pool_ticket", l_pool_ticket },
-    { "pool_wait", l_pool_wait },
-    { NULL, NULL },
+    { "pool_take", l_pool_take },   { "pool_connect", l_pool_connect },
+    { "pool_limit", l_pool_limit }, { "pool_ticket", l_pool_ticket },
+    { "pool_wait", l_pool_wait },   { NULL, NULL },
 };

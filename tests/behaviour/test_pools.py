@@ -462,13 +462,17 @@ MISUSES = {
                              "expected, got -1)",
     "open { backlog = 'x' }": "bad option 'backlog' (a number of connections "
                               "expected, got x)",
+    "open { timeout = 0/0 }": "bad option 'timeout' (a number of seconds "
+                              "expected, got number)",
 }
 
 
-def test_misuse(lua):
+@pytest.mark.parametrize("idle", ["", "open():setkeepalive()"])
+def test_misuse(lua, idle):
+    """Whether a connection lies there or not."""
     for code, message in MISUSES.items():
-        shown = lua.value(f"select(2, pcall(function() local s = open() {code}"
-                          " end))")
+        shown = lua.value("select(2, pcall(function() local s = open() "
+                          f"{idle} {code} end))")
         assert message in shown, code
     assert lua.text("return 200, {}, dump(id(open()))") != ""
 
