@@ -2021,6 +2021,9 @@ function File:setvbuf(mode, size) end
 ---@field type string
 --- All headers of the part, by names in lower case.
 ---@field headers table<string, string>
+--- How many bytes of it were taken so far, whoever takes them: for another task
+--- that tells of the progress.  nil: the loop has gone on.
+---@field received integer?
 local Part = {}
 
 --- Reads the part as it comes.  With a number: that many bytes at most, as soon

@@ -48,15 +48,15 @@ struct reader {
     size_t turn;           /* ... since others had a turn */
     const char *why;       /* see LOOK_NOTHING */
 
-    uint64_t number; /* of the part that is read, from 1 */
-    bool is_due;     /* it has begun, and the script has not got it */
-    bool has_ended;  /* all of it was taken */
-    bool was_read;   /* some of it was, or it was saved */
+    uint64_t number;   /* of the part that is read, from 1 */
+    uint64_t received; /* bytes of it that were taken */
+    bool is_due;       /* it has begun, and the script has not got it */
+    bool has_ended;    /* all of it was taken */
+    bool was_read;     /* some of it was, or it was saved */
     bool is_saving;
     struct buffer text;        /* what a line, or all of it, has so far */
     char trouble[TROUBLE_MAX]; /* why the rest is of no use; "": it is */
     struct savefile file;
-    uint64_t saved;
 };
 
 /* What a script holds of a part. */
@@ -154,6 +154,7 @@ static enum look look(struct reader *reader, struct slice *data)
 
 static void take(struct reader *reader, size_t n)
 {
+    reader->received += n;
     forget(reader, multipart_take(&reader->mp, n));
 }
 
@@ -418,7 +419,6 @@ static int save_k(lua_State *L, int status, lua_KContext ctx)
             if (savefile_write(&reader->file, data) == -1)
                 return save_failed(L, reader);
             take(reader, data.len);
-            reader->saved += data.len;
             break;
         case LOOK_WAIT:
             return wait_for_news(L, reader, save_k);
@@ -435,7 +435,7 @@ static int save_k(lua_State *L, int status, lua_KContext ctx)
     }
     if (savefile_keep(&reader->file) == -1)
         return save_failed(L, reader);
-    lua_pushinteger(L, (lua_Integer)reader->saved);
+    lua_pushinteger(L, (lua_Integer)reader->received);
     return 1;
 }
 
@@ -456,7 +456,6 @@ static int l_save(lua_State *L)
     lua_getiuservalue(L, 1, PART_READER);
     lua_toclose(L, 3);
     reader->is_saving = true;
-    reader->saved = 0;
     if (savefile_open(&reader->file, path) == -1) {
         save_failed(L, reader);
         reader->trouble[0] = '\0'; /* nothing is lost */
@@ -473,7 +472,8 @@ static int reader_close(lua_State *L)
     struct reader *reader = lua_touserdata(L, 1);
 
     savefile_drop(&reader->file);
-    if (reader->saved > 0 && !reader->has_ended && reader->trouble[0] == '\0')
+    if (reader->received > 0 && !reader->has_ended &&
+        reader->trouble[0] == '\0')
         snprintf(reader->trouble, TROUBLE_MAX, "cancelled");
     reader->is_saving = false;
     return 0;
@@ -546,6 +546,7 @@ static int push_part(lua_State *L, struct reader *reader)
 static void begin_part(struct reader *reader)
 {
     reader->number++;
+    reader->received = 0;
     reader->is_due = true;
     reader->has_ended = reader->was_read = false;
     reader->trouble[0] = '\0';
@@ -735,13 +736,28 @@ static int l_read_part(lua_State *L)
 
 /* --- the classes ---------------------------------------------------------- */
 
+/* Pushes what is not the same all the time, or nil. */
+static int push_received(lua_State *L, const struct part *part)
+{
+    if (part->number == part->reader->number)
+        lua_pushinteger(L, (lua_Integer)part->reader->received);
+    else
+        luaL_pushfail(L);
+    return 1;
+}
+
 /* Upvalue 2: the methods. */
 static int part_index(lua_State *L)
 {
+    const struct part *part;
+
     lua_pushvalue(L, 2);
     if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL)
         return 1;
-    check_part(L);
+    part = check_part(L);
+    if (lua_type(L, 2) == LUA_TSTRING &&
+        strcmp(lua_tostring(L, 2), "received") == 0)
+        return push_received(L, part);
     lua_getiuservalue(L, 1, PART_FIELDS);
     lua_pushvalue(L, 2);
     lua_rawget(L, -2);

@@ -142,6 +142,16 @@ def test_part_has_no_other_fields(lua):
                     '"test:1: a part\'s fields cannot be set"')
 
 
+def test_part_tells_how_much_of_it_was_taken(lua, folder):
+    assert lua.text("local next_part = req:parts() local a = next_part() "
+                    "local out = { a.received, a:read(2) and a.received, "
+                    "a:read() and a.received } local f = next_part() "
+                    "out[#out + 1], out[#out + 2] = f.received, a.received "
+                    f"f:save('{folder}/f') "
+                    "return 200, {}, dump(out, f.received)", params(),
+                    FORM) == f"{{0, 2, 3, 0}}, {len(BYTES)}"
+
+
 @pytest.mark.parametrize("rest,name,filename", [
     ("name=a", "a", None),
     ('name="a b;c"', "a b;c", None),

@@ -241,6 +241,19 @@ def few_fds(connections):
     return hard != resource.RLIM_INFINITY and hard < connections + SPARE_FDS
 
 
+def reset_peak(server):
+    with open(f"/proc/{server.pid}/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
+
+
+def peak(server):
+    with open(f"/proc/{server.pid}/status", encoding="ascii") as lines:
+        for line in lines:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * KIB
+    raise OSError("no VmHWM")
+
+
 # ---- a FastCGI client, as plain as can be ----
 
 BEGIN, ABORT, END, PARAMS, STDIN, STDOUT = 1, 2, 3, 4, 5, 6

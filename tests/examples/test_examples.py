@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from support import fastcgi
+from support import fastcgi, forms
 from support.gateway import wait_until
 from support.processes import children, is_gone
 
@@ -161,6 +161,60 @@ def test_echo_sends_each_piece_as_it_arrives(example):
         response = conn.collect(1)
         response.check_complete()
         assert response.body == received
+
+
+# --- upload.lua -----------------------------------------------------------
+
+def test_upload_shows_a_form(example):
+    response = example("upload.lua").request()
+    assert response.status == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert 'enctype="multipart/form-data"' in response.text
+    assert '<input type="file" name="file" multiple>' in response.text
+
+
+def test_upload_saves_files_and_escapes_what_was_sent(own_example, tmp_path):
+    contents = [bytes(range(256)) * 5000, b"", b"\r\n"]
+    body = forms.multipart(
+        forms.field("note", "<b>hello</b>"),
+        forms.file("file", "../<a>.bin", contents[0]),
+        forms.file("file", "empty.txt", contents[1], "text/plain"),
+        forms.file("file", "", b""),                # none was chosen
+        forms.file("other", "x", contents[2]))
+    gw = own_example("upload.lua", args=[tmp_path])
+    response = gw.request(forms.params(), body)
+    assert response.status == 200
+    assert "<li>note: &lt;b&gt;hello&lt;/b&gt;</li>" in response.text
+    saved = re.findall(r"<li>(\S+): (\d+) bytes in (\S+)</li>", response.text)
+    assert [found[:2] for found in saved] == [
+        ("&lt;a&gt;.bin", "1280000"), ("empty.txt", "0"), ("x", "2")]
+    paths = [pathlib.Path(path) for *_, path in saved]
+    assert [path.read_bytes() for path in paths] == contents
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    assert all(re.fullmatch("upload-[0-9a-f]{16}", path.name)
+               for path in paths)
+
+
+def test_upload_logs_the_progress(own_example, tmp_path):
+    gw = own_example("upload.lua", args=[tmp_path])
+    body = forms.multipart(forms.file("file", "slow.bin", b"x" * 1000))
+    with gw.connect() as conn:
+        conn.begin()
+        conn.params(1, fastcgi.default_params(forms.params(), body))
+        conn.stdin(1, body[:-100], end=False)
+        gw.wait_log(r"notice .*slow\.bin: \d+ bytes so far")
+        conn.stdin(1, body[-100:])
+        assert "slow.bin: 1000 bytes" in conn.collect(1).text
+
+
+def test_upload_tells_what_went_wrong(own_example, tmp_path):
+    gw = own_example("upload.lua", args=[tmp_path / "none"])
+    body = forms.multipart(forms.file("file", "x", b"x"))
+    response = gw.request(forms.params(), body)
+    assert response.status == 507
+    assert "<li>x: not saved: no such file or directory</li>" in response.text
+    assert gw.request(forms.params(), body[:-9]).status == 400
+    assert gw.request({"REQUEST_METHOD": "POST"}, b"a=b").status == 415
 
 
 # --- stream.lua -----------------------------------------------------------

@@ -9,8 +9,13 @@ import subprocess
 
 import pytest
 
+<<<<<<< HEAD
 from support import fastcgi
 from support.gateway import environment, is_asan, program, wait_until
+=======
+from support import fastcgi, forms
+from support.gateway import wait_until
+>>>>>>> be9363a (examples: uploads to a folder, with their progress)
 from support.lua import EVAL, Lua, params_for
 
 README = (pathlib.Path(__file__).resolve().parents[2] /
@@ -20,6 +25,8 @@ BLOCKS = re.findall(r"^```lua\n(.*?)^```$", README, re.M | re.S)
 ANSWERS = {
     "Hello, ": "Hello, world!\n",
     "long options": "hello\n",
+    'req:form "name"': '<form method="post"><input name="name"> '
+                       "<button>Send</button></form>\n",
     'fcgi.spawn(ask, "users")':
         "an answer of users\nan answer of orders\n",
     "fcgi.every(60": "pen, no report yet\n",
@@ -70,7 +77,8 @@ def test_block_runs(gateway, part):
     for _ in range(2):
         response = gw.request()
         assert (response.status, response.text) == (200, ANSWERS[part])
-        assert response.headers["content-type"].startswith("text/plain")
+        kind = "html" if "<form" in response.text else "plain"
+        assert response.headers["content-type"].startswith("text/" + kind)
     assert gw.stop() == 0
     assert not re.search(r" (error|warn) ", gw.log())
 
@@ -87,6 +95,33 @@ def test_authorizers_let_in_and_refuse(gateway):
                 refused = conn.request(1, {"HTTP_COOKIE": cookie},
                                        role=fastcgi.AUTHORIZER)
                 assert refused.status == 403
+
+
+def test_the_form_greets_whoever_fills_it_in(gateway):
+    gw = gateway(block_with('req:form "name"'))
+    assert gw.request(forms.URLENCODED, b"name=Ada+%26").text == \
+        "Welcome, Ada &amp;!\n"
+    assert gw.request(forms.params(),
+                      forms.multipart(forms.field("name", "Ada"))).text == \
+        "Welcome, Ada!\n"
+    assert gw.request(forms.URLENCODED, b"other=x").text == \
+        "Welcome, stranger!\n"
+    response = gw.request({"REQUEST_METHOD": "POST"}, b"name=Ada")
+    assert (response.status, response.text) == (400, "not a form")
+
+
+def test_a_broken_upload_is_the_clients_fault(gateway):
+    states("When the loop has ended, all of the form has come.")
+    states("if nobody catches that, the client gets a 400 (415 for a body "
+           "that is not multipart/form-data), and the log nothing above the "
+           "level `info`.")
+    gw = gateway(as_script("for _ in req:parts() do end "
+                           "return 200, {}, 'all of it'"))
+    body = forms.multipart(forms.field("a", "1"))
+    assert gw.request(forms.params(), body).text == "all of it"
+    assert gw.request(forms.params(), body[:-9]).status == 400
+    assert gw.request(forms.URLENCODED, b"a=1").status == 415
+    assert not re.search(r" (error|warn) ", gw.log())
 
 
 def test_the_two_calls_wait_side_by_side(gateway):
