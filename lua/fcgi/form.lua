@@ -28,7 +28,7 @@ local final = {
 ---@param private table what lua_parts.c and lua_read.c have for this
 return function(methods, memo, private)
   local channel = require("fcgi").channel
-  local header, content_length = methods.header, methods.content_length
+  local param, content_length = methods.param, methods.content_length
   local next_part, read_part = private.next_part, private.read_part
 
   --- Everything that is got on the way is kept in form, because the task that
@@ -110,7 +110,7 @@ return function(methods, memo, private)
   end
 
   local function collector_of(req)
-    local value = header(req, "Content-Type") or ""
+    local value = param(req, "CONTENT_TYPE") or ""
     return collectors[value:match("^[ \t]*([^; \t]*)"):lower()]
   end
 

@@ -309,6 +309,13 @@ static bool same_header(struct slice header, struct slice name)
     return true;
 }
 
+/* These two nginx sends as HTTP_ parameters, too. */
+static bool comes_once(struct slice header)
+{
+    return same_header(header, slice_of("CONTENT_TYPE")) ||
+           same_header(header, slice_of("CONTENT_LENGTH"));
+}
+
 /* Some web servers send a repeated header twice: cookies are joined as a
  * browser would have sent them. */
 static const char *joint(struct slice header)
@@ -338,7 +345,7 @@ static int push_all_headers(lua_State *L, const struct request *req)
         if (lua_rawget(L, -3) == LUA_TNIL) {
             lua_pop(L, 1);
             push_slice(L, value);
-        } else {
+        } else if (!comes_once(header)) {
             lua_pushstring(L, joint(header));
             push_slice(L, value);
             lua_concat(L, 3);
@@ -365,6 +372,8 @@ static int l_header(lua_State *L)
         if (!is_header(param, &header) || !same_header(header, name))
             continue;
         if (found++ > 0) {
+            if (comes_once(header))
+                break;
             lua_pushstring(L, joint(header));
             push_slice(L, value);
             lua_concat(L, 3);

@@ -89,6 +89,18 @@ def test_header_ignores_case_and_underscores(lua):
                      {"HTTP_X_SOME_NAME": "v"}) == '"v", "v", "v"'
 
 
+def test_header_that_nginx_sends_twice_counts_once(lua):
+    given = {"CONTENT_TYPE": "text/x", "HTTP_CONTENT_TYPE": "text/x",
+             "HTTP_CONTENT_LENGTH": "3"}
+    assert lua.value("req:header'Content-Type', req:header'Content-Length'",
+                     given, b"abc") == '"text/x", "3"'
+    assert lua.value("req:header()['content-type'], "
+                     "req:header()['content-length']", given, b"abc") == \
+        '"text/x", "3"'
+    assert lua.value("req:header'Content-Type'",
+                     {"HTTP_CONTENT_TYPE": "text/y"}) == '"text/y"'
+
+
 def test_header_includes_content_type_and_length(lua):
     assert lua.value("req:header'Content-Type', req:header'content_length', "
                      "req:header()['content-type'], "
