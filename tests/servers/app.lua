@@ -91,6 +91,23 @@ function answers.echo(req)
 end
 
 -- The body, piece by piece as it comes.
+-- The field `name` of a form.
+function answers.form(req)
+  return 200, text, req:form "name" or select(2, req:form "name") or "(none)"
+end
+
+-- Saves the files of a form as marks named after their fields.
+function answers.upload(req)
+  local sizes = {}
+  for part in req:parts() do
+    if part.filename then
+      local path = req:query "mark" .. "." .. part.name
+      sizes[#sizes + 1] = part.filename .. " " .. assert(part:save(path))
+    end
+  end
+  return 200, text, table.concat(sizes, ", ")
+end
+
 function answers.pipe(req)
   req:set_header("Content-Type", "application/octet-stream")
   for piece in function() return req:read(65536) end do

@@ -10,6 +10,7 @@ import random
 
 import pytest
 from http_client import Connection, burst, cut, request
+from support import forms
 from support.gateway import wait_until
 
 KIB, MIB = 1024, 1024 * 1024
@@ -51,6 +52,32 @@ def test_requests_on_one_connection(server):
             assert answer.body == b"hello n%d\n" % i
             if answer.header("connection") == "close":
                 break  # the server has had enough of this connection
+
+
+@pytest.mark.parametrize("type,body", [
+    (forms.URLENCODED["CONTENT_TYPE"], b"name=Ada+%26+co&x=y"),
+    (forms.params()["CONTENT_TYPE"],
+     forms.multipart(forms.field("name", "Ada & co")))])
+def test_form(server, type, body):
+    answer = request(server.address, "POST", "/form",
+                     [("Content-Type", type)], body)
+    assert (answer.status, answer.body) == (200, b"Ada & co")
+
+
+def test_upload(server, prefix):
+    contents = body_of(3 * MIB)
+    body = forms.multipart(forms.field("note", "x"),
+                           forms.file("file", "f.bin", contents),
+                           forms.file("empty", "e.txt", b""))
+    headers = [("Content-Type", forms.params()["CONTENT_TYPE"])]
+    target = server.waiting("upload", prefix)
+    answer = request(server.address, "POST", target, headers, body)
+    assert (answer.status, answer.body) == (
+        200, b"f.bin %d, e.txt 0" % len(contents))
+    assert server.mark(prefix, "file").read_bytes() == contents
+    assert server.mark(prefix, "empty").read_bytes() == b""
+    answer = request(server.address, "POST", target, headers, body[:-60])
+    assert answer.status == 400
 
 
 @pytest.mark.parametrize("size", [0, 1, 64 * KIB, MIB, 20 * MIB])
