@@ -118,6 +118,10 @@ return function(fcgi, private)
     return connect_to(sock, host, port)
   end
 
+  function fcgi.udp()
+    return require "fcgi.udp"()
+  end
+
   function fcgi.connect(address, options)
     local kept = pool_connect(address, options)
     if kept then

@@ -297,6 +297,25 @@ local near <close> = assert(fcgi.connect(host .. ":" .. port))
 local far <close> = assert(server:accept())
 ```
 
+# Datagrams
+
+fcgi.udp makes sockets (fcgi.Udp) that send and receive datagrams, over UDP or
+unix sockets, with LuaSocket's names and meanings; send takes lists, too, as
+OpenResty's does.  What was said of fcgi.Socket holds for them as well.  Names of
+hosts are looked up by fcgi.resolve.  "@NAME" stands for the abstract address of
+a unix socket that is in no folder.
+
+The examples of fcgi.Udp begin with this:
+
+```lua
+local fcgi = require "fcgi"
+local server <close> = fcgi.udp()
+assert(server:setsockname("127.0.0.1", 0)) -- a free port
+local host, port = server:getsockname()
+local client <close> = fcgi.udp()
+assert(client:setpeername(host, port))
+```
+
 # Pools of connections
 
 Connecting takes time, so a connection that is not needed any more can be put
@@ -753,6 +772,20 @@ function fcgi.connect(address, options) end
 ---@nodiscard
 ---@return fcgi.Socket socket
 function fcgi.tcp() end
+
+--- Makes a socket for datagrams, which has no address yet: setpeername, sendto or
+--- setsockname give it one.
+---
+--- ```lua
+--- local fcgi = require "fcgi"
+--- local udp <close> = fcgi.udp()
+--- udp:settimeout(0.01)
+--- udp:setsockname("127.0.0.1", 0)
+--- print(udp:receive()) --> nil, "timeout"
+--- ```
+---@nodiscard
+---@return fcgi.Udp socket
+function fcgi.udp() end
 
 --- Looks up the addresses of a host: in the hosts file, then with the name
 --- servers and search domains of /etc/resolv.conf, or with those that
@@ -1604,6 +1637,240 @@ function Socket:getstats() end
 ---@return 1? done
 ---@return string? err
 function Socket:setstats(received, sent, age) end
+
+--- A socket for datagrams: see the chapter "Datagrams", whose `client` and
+--- `server` the examples are about.  It may be the value of a `<close>` variable:
+--- it is closed at the end of the block.
+---
+--- ```lua
+--- client:send("time?")
+--- local question, address, from = server:receivefrom()
+--- server:sendto("12:00", address, from)
+--- print(client:receive()) --> "12:00"
+--- ```
+---@class fcgi.Udp
+local Udp = {}
+
+--- Gives a socket an address of this machine, to be found there: "*" is every
+--- address, port 0 a free one, "unix:/PATH" a socket in the file system.
+---
+--- ```lua
+--- local other <close> = fcgi.udp()
+--- print(other:setsockname(host, port)) --> nil, "address already in use"
+--- print(other:setsockname("*", 0)) --> 1
+--- ```
+---@async
+---@param host string
+---@param port? integer
+---@return 1? done
+---@return string? err
+function Udp:setsockname(host, port) end
+
+--- From now on the socket sends to that peer, and hears nobody else.  "*" alone
+--- ends that.  Nothing is sent by this.
+---
+--- ```lua
+--- print(client:setpeername("*")) --> 1
+--- print(client:send("hello")) --> nil, "not connected"
+--- print(client:setpeername("localhost", port)) --> 1
+--- print(client:send("hello")) --> 1
+--- ```
+---@async
+---@param host string
+---@param port? integer
+---@return 1? done
+---@return string? err "host not found", or what fcgi.resolve says
+function Udp:setpeername(host, port) end
+
+--- Sends one datagram to the peer: a string, a number or a list of them, of
+--- lists as well.  Nobody says whether it comes.  "connection refused" is about
+--- one before: nobody listens there.
+---
+--- ```lua
+--- print(client:send { "SET ", { "shoes", " ", 2 } }) --> 1
+--- print(server:receive()) --> "SET shoes 2"
+--- ```
+---@async
+---@param data fcgi.Text
+---@return 1? done
+---@return string? err
+function Udp:send(data) end
+
+--- Sends one datagram to anybody: a host's port, or "unix:/PATH".
+---
+--- ```lua
+--- local other <close> = fcgi.udp()
+--- print(other:sendto("hello", host, port)) --> 1
+--- print(server:receive()) --> "hello"
+--- ```
+---@async
+---@param data fcgi.Text
+---@param host string
+---@param port? integer
+---@return 1? done
+---@return string? err
+function Udp:sendto(data, host, port) end
+
+--- Receives one datagram.  What of it is beyond size is lost.
+---
+--- ```lua
+--- client:send("hello")
+--- client:send("")
+--- print(server:receive(4)) --> "hell"
+--- print(server:receive()) --> ""
+--- server:settimeout(0.01)
+--- print(server:receive()) --> nil, "timeout"
+--- ```
+---@async
+---@param size? integer bytes; default: 65535, no datagram is longer
+---@return string? data
+---@return string? err
+function Udp:receive(size) end
+
+--- The same, and from whom it comes.
+---
+--- ```lua
+--- client:send("hello")
+--- local _, number = client:getsockname()
+--- print(server:receivefrom()) --> "hello", "127.0.0.1", number
+--- ```
+---@async
+---@param size? integer
+---@return string? data
+---@return string? address the path of a unix socket; or why there is no data
+---@return integer? port nil: a unix socket
+function Udp:receivefrom(size) end
+
+--- The socket's own address, or path.
+---
+--- ```lua
+--- print(server:getsockname()) --> host, port, "inet"
+--- ```
+---@nodiscard
+---@return string? address
+---@return integer|string? port nil: a unix socket; or why it failed
+---@return "inet"|"inet6"|"unix"|nil family
+function Udp:getsockname() end
+
+--- The address of the peer, or its path.
+---
+--- ```lua
+--- print(client:getpeername()) --> host, port, "inet"
+--- print(server:getpeername()) --> nil, "not connected"
+--- ```
+---@nodiscard
+---@return string? address
+---@return integer|string? port nil: a unix socket; or why it failed
+---@return "inet"|"inet6"|"unix"|nil family
+function Udp:getpeername() end
+
+--- What kind of addresses the socket has; "unspec": none yet.
+---
+--- ```lua
+--- local other <close> = fcgi.udp()
+--- print(other:getfamily(), server:getfamily()) --> "unspec", "inet4"
+--- ```
+---@nodiscard
+---@return "inet4"|"inet6"|"unix"|"unspec" family
+function Udp:getfamily() end
+
+--- Limits how long each call may wait.  0: calls do not wait.  nil or a negative
+--- number: no limit, as at first.  LuaSocket's modes are two limits of the same.
+---
+--- ```lua
+--- client:settimeout(0)
+--- print(client:receive()) --> nil, "timeout"
+--- ```
+---@param seconds? number
+---@param mode? "b"|"t"
+---@return 1 done
+function Udp:settimeout(seconds, mode) end
+
+--- The limits, in seconds; -1: there is none.
+---
+--- ```lua
+--- client:settimeout(2)
+--- print(client:gettimeout()) --> 2.0, -1.0
+--- ```
+---@nodiscard
+---@return number wait
+---@return number total
+function Udp:gettimeout() end
+
+--- Sets an option of the system, by LuaSocket's names: "broadcast", "dontroute",
+--- "reuseaddr", "reuseport", "recv-buffer-size", "send-buffer-size",
+--- "bindtodevice", "ip-multicast-if", "ip-multicast-ttl", "ip-multicast-loop",
+--- "ip-add-membership", "ip-drop-membership", "ipv6-v6only",
+--- "ipv6-unicast-hops", "ipv6-multicast-hops", "ipv6-multicast-loop",
+--- "ipv6-add-membership", "ipv6-drop-membership".  A socket that has no address
+--- yet becomes one of IPv4, or of IPv6 for these.  Raises for a name that there is
+--- not, and for a value of another type.
+---
+--- ```lua
+--- print(client:setoption("broadcast", true)) --> 1
+--- print(server:setoption("ip-add-membership",
+---   { multiaddr = "192.0.2.1", interface = "*" })) -- no address of a group
+--- ```
+---@param name string
+---@param value boolean|integer|string|table
+---@return 1? done
+---@return string? err
+function Udp:setoption(name, value) end
+
+--- Asks for an option.  "error" is what failed last, and then forgotten.
+---
+--- ```lua
+--- print(client:getoption("broadcast")) --> false
+--- print(client:getoption("error")) --> nil
+--- ```
+---@param name string
+---@return boolean|integer|string|table|nil value
+---@return string? err
+function Udp:getoption(name) end
+
+--- The number of the descriptor; -1: the socket is not open.
+---
+--- ```lua
+--- client:close()
+--- print(client:getfd()) --> -1
+--- ```
+---@nodiscard
+---@return integer fd
+function Udp:getfd() end
+
+--- Makes the socket one of an open descriptor, which it then owns; -1: it lets go
+--- of its own, without closing it, and is closed itself.
+---
+--- ```lua
+--- local other <close> = fcgi.udp()
+--- local fd = client:getfd()
+--- client:setfd(-1)
+--- other:setfd(fd)
+--- print(other:getpeername()) --> host, port, "inet"
+--- ```
+---@param fd integer
+---@return 1? done
+---@return string? err it is no open descriptor of datagrams
+function Udp:setfd(fd) end
+
+--- Is something kept here that has come?  Never: it stays with the system.
+---
+--- ```lua
+--- print(client:dirty()) --> false
+--- ```
+---@nodiscard
+---@return false is_dirty
+function Udp:dirty() end
+
+--- Closes the socket: tasks that wait for it get nil, "closed", and so does who
+--- uses it later.
+---
+--- ```lua
+--- client:close()
+--- print(client:send("hello")) --> nil, "closed"
+--- ```
+---@return 1 done
+function Udp:close() end
 
 --- What fcgi.run is given.  The list items are the program and its arguments,
 --- strings or numbers.

@@ -59,6 +59,10 @@ bool endpoint_unix(struct endpoint *out, const char *path)
     out->as.local.sun_family = AF_UNIX;
     memcpy(out->as.local.sun_path, path, len + 1);
     out->len = sizeof(out->as.local);
+    if (path[0] == '@') { /* an abstract one, as endpoint_print writes it */
+        out->as.local.sun_path[0] = '\0';
+        out->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+    }
     return true;
 }
 

@@ -28,8 +28,8 @@ enum { ENDPOINT_TEXT = sizeof(((struct sockaddr_un *)0)->sun_path) + 1 };
  * for anything else, such as a name. */
 bool endpoint_ip(struct endpoint *out, const char *text, uint16_t port);
 
-/* The address of a unix socket.  Returns false when the path is empty or longer
- * than the kernel takes. */
+/* The address of a unix socket; "@name" is an abstract one.  Returns false when
+ * the path is empty or longer than the kernel takes. */
 bool endpoint_unix(struct endpoint *out, const char *path);
 
 /* Writes the address without its port, or the path ("" when it has none). */

@@ -17,6 +17,7 @@
 #include "script/lua_system.h"
 #include "script/lua_task.h"
 #include "script/lua_tools.h"
+#include "script/lua_udp.h"
 #include "script/lua_worker.h"
 #include "script/report.h"
 #include "script/wait.h"
@@ -281,6 +282,7 @@ void lua_fcgi_open(lua_State *L)
     lua_pop(L, 1);
     lua_newtable(L);
     luaL_setfuncs(L, lua_ngx, 0);
+    lua_udp_open(L);
     script_of(L)->private = luaL_ref(L, LUA_REGISTRYINDEX);
     add_lua_half(L, "fcgi.tools", lua_gettop(L));
     open_tasks(L);

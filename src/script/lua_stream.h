@@ -117,4 +117,8 @@ int lua_stream_receive_until(lua_State *L);
  *     -> last | nil, err, last: the index of the last byte that was sent */
 int lua_stream_send(lua_State *L);
 
+/* Replaces the list at index 2 by its bytes as one string; raises for what
+ * cannot be sent. */
+void lua_stream_join(lua_State *L);
+
 #endif

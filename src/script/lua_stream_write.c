@@ -372,13 +372,15 @@ static int send_string(lua_State *L, struct lua_stream *self)
     return self->has_tls && first < last ? tls_write(L, self) : send_on(L, 0);
 }
 
-/* The list becomes one string. */
-static void join_list(lua_State *L)
+void lua_stream_join(lua_State *L)
 {
-    size_t len = measure(L, AT_BYTES);
     luaL_Buffer buffer;
-    char *out = luaL_buffinitsize(L, &buffer, len);
+    size_t len;
+    char *out;
 
+    check_list(L, AT_BYTES, 0);
+    len = measure(L, AT_BYTES);
+    out = luaL_buffinitsize(L, &buffer, len);
     copy_list(L, AT_BYTES, 0, out, len);
     luaL_pushresultsize(&buffer, len);
     lua_replace(L, AT_BYTES);
@@ -449,6 +451,6 @@ int lua_stream_send(lua_State *L)
         !self->has_tls)
         return send_list(L, self);
     if (is_list)
-        join_list(L);
+        lua_stream_join(L);
     return send_string(L, self);
 }

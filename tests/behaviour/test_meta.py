@@ -154,6 +154,7 @@ OBJECTS = {
     "fcgi.Socket": ["fcgi.tcp()"],
     "fcgi.Process": ["fcgi.popen { 'true' }"],
     "fcgi.Reader": ["fcgi.popen { 'true' }.stdout"],
+    "fcgi.Udp": ["fcgi.udp()"],
 }
 
 # Names of functions: of what a metatable's __index leads to; of a table that
@@ -329,8 +330,10 @@ HOOK = re.compile(r"^function on_|^return \{", re.M)
 
 
 # What the examples of sockets begin with, in one line.
-ENDS = META.chapters["Sockets"].examples[0].code
-ENDS = re.sub(r" --.*", "", ENDS).replace("\n", " ")
+ENDS = {cls: re.sub(r" --.*", "", META.chapters[chapter].examples[0].code
+                   ).replace("\n", " ")
+        for cls, chapter in [("fcgi.Socket", "Sockets"),
+                             ("fcgi.Udp", "Datagrams")]}
 
 
 def with_checks(example):
@@ -351,8 +354,9 @@ def with_checks(example):
         lines.append(f"{blanks}{code + ' ' if assigned else ''}"
                      f"check({number}, table.pack({got}), "
                      f"table.pack({expected}))")
-    if example.owner.startswith("fcgi.Socket"):
-        lines[0] = f"{ENDS} {lines[0]}"
+    ends = ENDS.get(example.owner.partition(":")[0])
+    if ends:
+        lines[0] = f"{ends} {lines[0]}"
     return "\n".join(lines), checked
 
 
@@ -442,6 +446,11 @@ function on_request()
 end
 """
 
+# Two unix sockets; nobody takes what a sends to b.
+DATAGRAMS = ("local a <close> = fcgi.udp() local b <close> = fcgi.udp() "
+             "local path = 'unix:@fcgi-lua-' .. tostring(a) "
+             "b:setsockname(path) a:setpeername(path) ")
+
 # For each function a call that waits if it can: nothing of the body has come,
 # or of a form nothing but the head of a part, and nobody reads the answer.
 CALLS = {
@@ -478,6 +487,24 @@ CALLS = {
     "fcgi.Channel:close": "fcgi.channel():close()",
     "fcgi.connect": "fcgi.connect '127.0.0.1:1'",
     "fcgi.tcp": "fcgi.tcp()",
+    "fcgi.udp": "fcgi.udp()",
+    "fcgi.Udp:setsockname": "fcgi.udp():setsockname('www.test', 1)",
+    "fcgi.Udp:setpeername": "fcgi.udp():setpeername('www.test', 1)",
+    "fcgi.Udp:send": DATAGRAMS + "for i = 1, 1000 do a:send(i) end",
+    "fcgi.Udp:sendto": DATAGRAMS + "for i = 1, 1000 do a:sendto(i, path) end",
+    "fcgi.Udp:receive": DATAGRAMS + "a:receive()",
+    "fcgi.Udp:receivefrom": DATAGRAMS + "a:receivefrom()",
+    "fcgi.Udp:getsockname": "fcgi.udp():getsockname()",
+    "fcgi.Udp:getpeername": "fcgi.udp():getpeername()",
+    "fcgi.Udp:getfamily": "fcgi.udp():getfamily()",
+    "fcgi.Udp:settimeout": "fcgi.udp():settimeout(1)",
+    "fcgi.Udp:gettimeout": "fcgi.udp():gettimeout()",
+    "fcgi.Udp:setoption": "fcgi.udp():setoption('broadcast', true)",
+    "fcgi.Udp:getoption": "fcgi.udp():getoption('broadcast')",
+    "fcgi.Udp:getfd": "fcgi.udp():getfd()",
+    "fcgi.Udp:setfd": "fcgi.udp():setfd(-1)",
+    "fcgi.Udp:dirty": "fcgi.udp():dirty()",
+    "fcgi.Udp:close": "fcgi.udp():close()",
     "fcgi.Socket:connect": "fcgi.tcp():connect('127.0.0.1', 1)",
     "fcgi.Socket:bind": "fcgi.tcp():bind('127.0.0.1', 0)",
     "fcgi.Socket:listen": "local s <close> = fcgi.tcp() "

@@ -89,6 +89,15 @@ static void paths_have_a_length(void **state)
     assert_false(endpoint_unix(&endpoint, ""));
 }
 
+static void abstract_ones_begin_with_an_at_sign(void **state)
+{
+    (void)state;
+    assert_true(endpoint_unix(&endpoint, "@name"));
+    assert_memory_equal(endpoint.as.local.sun_path, "\0name", 5);
+    assert_int_equal(endpoint.len, offsetof(struct sockaddr_un, sun_path) + 5);
+    assert_string_equal(print(), "@name");
+}
+
 static void both_ends_of_a_socket_have_one(void **state)
 {
     int fds[2], sock = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -130,6 +139,7 @@ int main(void)
         cmocka_unit_test(an_interface_belongs_to_the_address),
         cmocka_unit_test(anything_else_is_none),
         cmocka_unit_test(paths_have_a_length),
+        cmocka_unit_test(abstract_ones_begin_with_an_at_sign),
         cmocka_unit_test(both_ends_of_a_socket_have_one),
         cmocka_unit_test(another_family_has_no_text),
     };
