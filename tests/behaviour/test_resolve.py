@@ -141,15 +141,16 @@ def test_answers_are_remembered(shared):
     assert shared.dns.asked("broken.test") > asked
 
 
-@pytest.mark.parametrize("ttl,times", [(0, 3), (1, 2)])
-def test_answers_are_remembered_for_their_ttl(rig_with, ttl, times):
+@pytest.mark.parametrize("ttl", [0, 1])
+def test_answers_are_remembered_for_their_ttl_only(rig_with, ttl):
     rig = rig_with({"www.test": ["192.0.2.1"]}, ttl=ttl)
     for _ in range(2):
         assert rig.resolve("www.test", 4) == '{"192.0.2.1"}'
+    if ttl == 0:
+        assert rig.dns.asked("www.test") == 2
     rig.dns.zone["www.test"] = ["192.0.2.2"]
     wait_until(lambda: rig.resolve("www.test", 4) == '{"192.0.2.2"}',
                "the TTL is over")
-    assert rig.dns.asked("www.test") == times
 
 
 def test_100_requests_share_one_query(rig_with):

@@ -3,9 +3,11 @@
 SPDX-License-Identifier: MIT
 """
 import socket
+from signal import SIGUSR2
 
 import pytest
 
+from support.dns_server import DnsServer
 from support.gateway import wait_until
 
 PAIR = """\
@@ -174,6 +176,39 @@ def test_abort_and_stop_while_requests_wait(lua_with):
         conn.abort(1)
         wait_until(lambda: lua.value("ended") == '"r"', "the first ends")
         assert lua.gateway.stop() == 0
+
+
+def test_an_upgrade_in_the_middle(lua_with):
+    """The copy of the process that serves what had begun goes on waiting for a
+    descriptor, for a name and for a datagram."""
+    ours, theirs = socket.socketpair()
+    peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    peer.bind(("127.0.0.1", 0))
+    peer.settimeout(20)
+    with ours, theirs, peer, DnsServer({"www.test": ["HELD"]}) as dns:
+        lua = lua_with("--resolver=" + dns.address,
+                       pass_fds=[theirs.fileno()])
+        with lua.connect() as conn:
+            lua.start(conn, 1, "n = (n or 0) + 1 return 200, {}, "
+                      f"fcgi.wait({theirs.fileno()}, 'r')")
+            lua.start(conn, 2, "n = (n or 0) + 1 return 200, {}, "
+                      "fcgi.resolve('www.test', 4)[1]")
+            lua.start(conn, 3, "n = (n or 0) + 1 local udp = fcgi.udp() "
+                      "udp:setpeername('127.0.0.1', "
+                      f"{peer.getsockname()[1]}) udp:send('question') "
+                      "return 200, {}, udp:receive()")
+            wait_until(lambda: lua.value("n") == "3", "all wait")
+            dns.wait_asked("www.test")
+            _, asker = peer.recvfrom(100)
+            lua.gateway.signal(SIGUSR2)
+            lua.gateway.wait_log("upgraded: ")
+            assert lua.value("n") == "nil"
+            ours.send(b"x")
+            assert conn.collect(1).text == "r"
+            dns.release("www.test", ["192.0.2.1"])
+            assert conn.collect(2).text == "192.0.2.1"
+            peer.sendto(b"answer", asker)
+            assert conn.collect(3).text == "answer"
 
 
 def test_nothing_leaks(lua_with):
