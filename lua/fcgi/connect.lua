@@ -4,6 +4,10 @@ local misuse = require "fcgi.misuse"
 local new_pooled = require "fcgi.pool"
 local getuservalue = debug.getuservalue
 
+--- Seconds for an address of a name that has more of them, where nobody has set
+--- a limit: the system would try a dead one for two minutes.
+local PATIENCE = 10
+
 --- "host:port", "[v6]:port" or "unix:/path"; nil for anything else.
 ---@return string? host or path
 ---@return integer? port nil: it is a path
@@ -34,7 +38,10 @@ end
 return function(fcgi, private)
   local tcp, methods = private.tcp, private.methods
   local connect_address = private.connect_address
-  local is_address, pool_connect = private.is_address, private.pool_connect
+  local is_address, is_socket = private.is_address, private.is_socket
+  local connect_limit, state_of = private.connect_limit, private.state_of
+  local resolve, now = fcgi.resolve, fcgi.now
+  local pool_connect = private.pool_connect
   local connect_pooled = new_pooled(private)
 
   --- Where sockets have connected to whose pool has another name.
@@ -48,17 +55,64 @@ return function(fcgi, private)
     end
   end
 
+  --- How long the next of so many addresses may take; nil: as the socket says.
+  local function share(limit, deadline, count)
+    if deadline then
+      return math.max(deadline - now(), 0) / count
+    elseif limit ~= 0 and count > 1 then
+      return PATIENCE
+    end
+  end
+
   --- Tries the addresses of a name in turn.
-  local function connect_name(_, host)
-    return nil, "host not found: " .. host
+  local function connect_name(self, host, port)
+    local limit = connect_limit(self)
+    local deadline = limit and limit > 0 and now() + limit
+    local family, closings = state_of(self)
+    local addresses, err = resolve(host, family, deadline and limit)
+    if not addresses then
+      return nil, err == "not found" and "host not found" or err
+    end
+    for i, address in ipairs(addresses) do
+      if select(2, state_of(self)) ~= closings then
+        return nil, "closed"
+      end
+      local ok
+      ok, err = connect_address(self, address, port,
+        share(limit, deadline, #addresses - i + 1))
+      if ok or limit == 0 and err == "timeout" then -- then it goes on
+        return ok, err
+      end
+    end
+    return nil, err
   end
 
   --- A host and a port, or without a port the path of a unix socket.
   local function connect_to(self, host, port)
-    if port ~= nil and type(host) == "string" and not is_address(host) then
+    if port and not is_address(host) then
       return connect_name(self, host, port)
     end
     return connect_address(self, host, port)
+  end
+
+  --- Raises unless a socket can be told to connect there; the port as a number.
+  local function check_place(self, host, port)
+    if not is_socket(self) then
+      misuse.raise("bad self (write sock:connect, with a colon)")
+    elseif type(host) ~= "string" then
+      misuse.bad_type(1, "connect", "string", host)
+    elseif port == nil then
+      if not host:find "^unix:." then
+        misuse.bad_argument(1, "connect", "a host and a port, or unix:/path "
+          .. "expected")
+      end
+    else
+      local number = math.tointeger(tonumber(port))
+      if not number or number < 0 or number > 65535 then
+        misuse.bad_argument(2, "connect", "not a port")
+      end
+      return number
+    end
   end
 
   --- The pool for it that fcgi.connect's address names, too.
@@ -77,15 +131,9 @@ return function(fcgi, private)
     elseif type(options) ~= "table" then
       options = nil -- the family that getsockname gives behind the port
     end
+    port = check_place(self, host, port)
     if port == nil then
-      local path = type(host) == "string" and host:match "^unix:(.+)$"
-      if not path then
-        misuse.bad_argument(1, "connect", "a host and a port, or unix:/path "
-          .. "expected")
-      end
-      return connect_pooled(self, host, options, connect_to, path)
-    elseif type(host) ~= "string" or not tonumber(port) then
-      return connect_to(self, host, port) -- says what is wrong
+      return connect_pooled(self, host, options, connect_to, host:sub(6))
     end
     local address = pool_of(host, port)
     note_place(self, address, options)

@@ -746,7 +746,9 @@ function fcgi.channel(capacity) end
 function fcgi.wait(fd, mode, seconds) end
 
 --- Connects to a server, and returns the socket: "HOST:PORT", "[V6]:PORT" or
---- "unix:/PATH".  Raises for an address of another form.
+--- "unix:/PATH".  HOST is an address or a name, whose addresses are tried in
+--- turn; each gets its share of the time that is left, or 10 seconds where there
+--- is no limit.  Raises for an address of another form.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"

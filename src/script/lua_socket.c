@@ -20,7 +20,7 @@ enum { SOCKET_MAGIC = 0x736f636b };
 enum { AT_SELF = 1, AT_HOST, AT_PORT, AT_SECONDS, AT_STARTED, AT_CLOSINGS };
 
 /* debug.setmetatable can lend the classes to anything. */
-struct lua_socket *lua_socket_check(lua_State *L)
+static struct lua_socket *socket_at_1(lua_State *L)
 {
     struct lua_socket *self = lua_touserdata(L, 1);
 
@@ -35,7 +35,16 @@ struct lua_socket *lua_socket_check(lua_State *L)
         if (is_ours)
             return self;
     }
-    return (void)errors_bad_self(L, "socket", "sock"), NULL;
+    return NULL;
+}
+
+struct lua_socket *lua_socket_check(lua_State *L)
+{
+    struct lua_socket *self = socket_at_1(L);
+
+    if (self == NULL)
+        errors_bad_self(L, "socket", "sock"); /* raises */
+    return self;
 }
 
 int lua_socket_push_one(lua_State *L)
@@ -228,6 +237,28 @@ static int l_is_address(lua_State *L)
     return 1;
 }
 
+/* is_socket(value) */
+static int l_is_socket(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lua_pushboolean(L, socket_at_1(L) != NULL);
+    return 1;
+}
+
+/* state_of(socket) -> 4 or 6 or nil, the family that it may have; a number that
+ * changes when it is closed */
+static int l_state_of(lua_State *L)
+{
+    const struct lua_socket *self = lua_socket_check(L);
+
+    if (self->family == AF_UNSPEC)
+        lua_pushnil(L);
+    else
+        lua_pushinteger(L, self->family == AF_INET ? 4 : 6);
+    lua_pushinteger(L, self->io.closings);
+    return 2;
+}
+
 /* connect_limit(socket) -> the seconds that a connect may take, or nil */
 static int l_connect_limit(lua_State *L)
 {
@@ -301,7 +332,7 @@ static int l_dirty(lua_State *L)
 {
     const struct lua_socket *self = lua_socket_check(L);
     bool is_dirty =
-        self->io.stream != NULL && stream_input(self->io.stream).len > 0;
+        lua_stream_is_open(&self->io) && stream_input(self->io.stream).len > 0;
 
     if (!is_dirty && self->io.has_tls)
         is_dirty = lua_socket_ask_tls(L, "dirty");
@@ -667,6 +698,8 @@ void lua_socket_open(lua_State *L)
         { "receive_bytes", l_receive_bytes },
         { "connect_address", l_connect_address },
         { "connect_limit", l_connect_limit },
+        { "is_socket", l_is_socket },
+        { "state_of", l_state_of },
         { "is_address", l_is_address },
         { "set_raw", l_set_raw },
         { "set_tls", l_set_tls },

@@ -85,6 +85,9 @@ int lua_socket_apply(const struct lua_socket *self);
  *                               -> 1 | nil, err: one attempt; without a port
  *                               it is the path of a unix socket
  *     connect_limit(socket)     -> seconds that a connect may take | nil
+ *     is_socket(value)          -> is it one of these?
+ *     state_of(socket)          -> 4, 6 or nil: the family that it may have;
+ *                               a number that changes when it is closed
  *     set_raw(socket, bool)     nothing is received into the buffer
  *     wait_raw(socket, mode[, seconds[, side]])
  *                               -> true | nil, "timeout" | nil, "closed": for
