@@ -88,10 +88,11 @@ static void wake_all(struct lua_stream *self)
     task_wake_list(&self->raw_waiters);
 }
 
-/* A reader that waits gets what has come so far. */
+/* A reader that waited, and has perhaps yet to go on, gets what had come. */
 void lua_stream_close(struct lua_stream *self)
 {
-    if (list_is_empty(&self->readers)) {
+    if (self->stream != NULL && list_is_empty(&self->readers) &&
+        stream_fd(self->stream) != -1) {
         stream_del(self->stream);
         self->stream = NULL;
     } else if (self->stream != NULL) {

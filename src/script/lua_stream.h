@@ -56,6 +56,12 @@ void lua_stream_init(struct lua_stream *self, unsigned magic);
  * script is loaded, and when there is no memory. */
 struct stream *lua_stream_need(lua_State *L, struct lua_stream *self);
 
+/* Has it a descriptor? */
+static inline bool lua_stream_is_open(const struct lua_stream *self)
+{
+    return self->stream != NULL && stream_fd(self->stream) != -1;
+}
+
 /* Can it be read or written? */
 bool lua_stream_is_up(const struct lua_stream *self);
 

@@ -353,6 +353,8 @@ static int read_on(lua_State *L, enum receive_kind kind)
 
     if (was_closed(L, self))
         return fail(L, self, kind, "closed");
+    if (!lua_stream_is_open(self)) /* what is left is another reader's */
+        return fail_without(L, kind, "closed");
     if (!list_is_empty(&self->readers)) /* perhaps since the task was woken */
         return fail_without(L, kind, "socket busy reading");
     for (;;) {
@@ -416,7 +418,7 @@ static bool take_at_once(lua_State *L, struct lua_stream *self, size_t n)
     struct slice in;
     size_t end = n;
 
-    if (self->stream == NULL || !list_is_empty(&self->readers))
+    if (!lua_stream_is_open(self) || !list_is_empty(&self->readers))
         return false;
     in = stream_input(self->stream);
     if (n == 0) {

@@ -443,7 +443,9 @@ int lua_stream_send(lua_State *L)
         luaL_checkstring(L, AT_BYTES);
     if (self->stream == NULL || !list_is_empty(&self->writers)) {
         lua_stream_fail(L, self->stream == NULL ? "closed"
-                                                : "socket busy writing");
+                           : stream_is_connecting(self->stream)
+                               ? "socket busy connecting"
+                               : "socket busy writing");
         lua_pushinteger(L, 0);
         return 3;
     }
