@@ -391,11 +391,12 @@ environment unless it has a slash, the others are its arguments, as they are.
 A program sees the descriptors 0 to 2 and no other, a session of its own, and
 no signal that is blocked or ignored.  It cannot outlive whoever started it: one
 that a handler has started, or a task of its request, is killed when the handler
-has ended, in whatever way; one of the worker's own tasks when the worker ends,
-even if that is killed.  Killed is SIGKILL, and means all that the program has
-started besides, but for what has left its session, and for what was running
-when the program itself had ended and held none of our pipes.  To give it time,
-send it a signal first, and wait:
+has ended, in whatever way; one of the worker's own tasks when the worker ends.
+Killed is SIGKILL, and means all that the program has started besides, but for
+what has left its session, and for what was running when the program itself had
+ended and held none of our pipes.  (When the worker is killed so are its
+programs, but what they have started only loses its pipes.)  To give a program
+time, send it a signal first, and wait:
 
 ```lua
 local fcgi = require "fcgi"

@@ -431,6 +431,22 @@ def test_a_program_outlives_an_upgrade_with_its_request(gateway, tmp_path):
     assert gw.request(page("echo", QUERY_STRING="x")).text == "x"
 
 
+def test_an_upgrade_before_anything_is_served_ends_programs(gateway):
+    """There is no elder who would go on."""
+    gw = gateway(APP.replace(
+        'server = fcgi.popen { "cat" }',
+        'server = fcgi.popen { "cat" } '
+        'if fcgi.worker.generation == 1 then start() fcgi.sleep(3600) end'),
+        wait=False)
+    program, grandchild = started(gw)
+    gw.signal(signal.SIGUSR2)
+    gw.wait_log(r"serves with ")
+    wait_gone(program, grandchild)
+    gw.wait_ready()
+    no_zombies(gw, allowed=1)
+    assert gw.request(page("echo", QUERY_STRING="x")).text == "x"
+
+
 def test_what_a_killed_elder_ran_ends_with_it(gateway):
     gw = gateway(APP)
     with gw.connect() as conn:
