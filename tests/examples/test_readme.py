@@ -9,13 +9,8 @@ import subprocess
 
 import pytest
 
-<<<<<<< HEAD
-from support import fastcgi
-from support.gateway import environment, is_asan, program, wait_until
-=======
 from support import fastcgi, forms
-from support.gateway import wait_until
->>>>>>> be9363a (examples: uploads to a folder, with their progress)
+from support.gateway import environment, is_asan, program, wait_until
 from support.lua import EVAL, Lua, params_for
 
 README = (pathlib.Path(__file__).resolve().parents[2] /
