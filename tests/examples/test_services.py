@@ -294,3 +294,36 @@ def test_chat_comes_back_with_redis(own_example):
             hear(conn, b"\r\n\r\n:\n\n")
             say(gw, "message 1")
             hear(conn, b"data: message 1\n\n")
+
+
+# --- database.lua ---------------------------------------------------------
+
+def check_database(gw, wanted):
+    assert wanted in gw.request(query("name=tables")).text.splitlines()
+    missing = gw.request(query("name=it%27s+nothing"))
+    assert (missing.status, missing.text) == (404, "")
+    for answer in at_once(gw, 30, params=query("name=tables")):
+        assert wanted in answer.text.splitlines()
+
+
+def test_database_asks_postgres(own_example, postgres):
+    gw = own_example("database.lua", args=["postgres", postgres.conninfo])
+    check_database(gw, "information_schema: VIEW")
+
+
+def test_database_asks_mariadb(own_example, mariadb):
+    gw = own_example("database.lua", args=[
+        "mysql", "test", "test", "secret", "127.0.0.1", mariadb.port])
+    check_database(gw, "information_schema: SYSTEM VIEW")
+
+
+def test_database_does_without_a_child_for_a_while(own_example, postgres):
+    gw = own_example("database.lua", args=["postgres", postgres.conninfo])
+    check_database(gw, "information_schema: VIEW")
+    for pid in children(gw.pid):
+        os.kill(pid, signal.SIGKILL)
+    assert gw.request(query("name=tables")).status == 500
+    gw.wait_log(r" error .*database\.lua:\d+: (closed|a child has ended)")
+    wait_until(lambda: gw.request(query("name=tables")).status == 200,
+               "other children")
+    check_database(gw, "information_schema: VIEW")
