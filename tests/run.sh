@@ -23,7 +23,8 @@ packages=(
     libfcgi-bin spawn-fcgi systemd logrotate curl strace valgrind git
     ca-certificates chromium chromium-driver python3-selenium
     redis-server memcached postgresql mariadb-server-core python3-aiosmtpd
-    openssl lua-redis lua-sql-postgres lua-sql-mysql lua-sec lua-http python3-cryptography
+    openssl lua-redis lua-sql-postgres lua-sql-mysql lua-sec lua-http
+    python3-cryptography
 )
 
 fast=no
