@@ -23,8 +23,12 @@ class Works:
 
     def __call__(self, name, argument=None):
         """Does it; the text of the answer, which must be 200."""
-        response = self.gateway.request(self.params(name, argument))
-        assert response.status == 200, (response, self.gateway.log()[-4000:])
+        return self.check(name, self.gateway.request(
+            self.params(name, argument)))
+
+    def check(self, name, response):
+        assert response.status == 200, (f"{name}: {response.status}\n"
+                                        f"{self.gateway.log()[-4000:]}")
         return response.text
 
     def start(self, conn, name, argument=None, id=1):
@@ -38,10 +42,7 @@ class Works:
             for id, name in zip(ids, names):
                 self.start(conn, name, argument, id)
             found = conn.collect_all(ids)
-        for id, name in zip(ids, names):
-            assert found[id].status == 200, (name, found[id],
-                                             self.gateway.log()[-4000:])
-        return [found[id].text for id in ids]
+        return [self.check(name, found[id]) for id, name in zip(ids, names)]
 
     def hello(self):
         """Another request, which nothing may disturb."""
