@@ -133,7 +133,7 @@ def test_a_controller_of_ones_own_runs_until_it_is_empty(lua):
     assert lua.text(
         RUN + "local order, controller = {}, cqueues.new() "
         "for i = 1, 3 do controller:wrap(function() "
-        "cqueues.sleep((4 - i) * 0.005) order[#order + 1] = i end) end "
+        "cqueues.sleep((4 - i) * 0.1) order[#order + 1] = i end) end "
         "local done = bridge.loop(controller) "
         "controller:wrap(error, 'x') local none, err = bridge.loop(controller)"
         " table.sort(order) return 200, {}, dump(order, done, none, err)") == \

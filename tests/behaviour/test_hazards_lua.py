@@ -302,7 +302,7 @@ def test_raw_yield_is_explained_in_the_log(lua):
     "local function f() local x <close> = setmetatable({}, {__close = f}) "
     "end f()"])
 def test_deep_recursion_is_500(lua, code):
-    assert lua(code).status == 500
+    assert lua(code, timeout=100).status == 500
     goes_on(lua)
 
 
@@ -311,8 +311,8 @@ def test_memory_of_a_stack_overflow_is_given_back(lua_with):
     code = "local function f() return 1 + f() end f()"
     lua(ECHO, body=b"x")
     before = lua.gateway.rss()
-    for _ in range(3):
-        assert lua(code).status == 500
+    for _ in range(3):      # a second of processor time each
+        assert lua(code, timeout=100).status == 500
     allowed = (192 if gateway.is_asan() else 32) * MIB
 
     def given_back():       # a sanitizer's allocator takes its time

@@ -246,13 +246,6 @@ def units(folder):
                     "/srv/app.lua": str(folder.app)}))]
 
 
-def is_listening(path):
-    """Whether a unix socket accepts, without a connection to it."""
-    with open("/proc/net/unix") as sockets:
-        return any(line.rstrip().endswith(" " + path) and
-                   line.split()[3] == "00010000" for line in sockets)
-
-
 def test_systemd_socket_activation(folder, client):
     """systemd's own stand-in passes the socket as systemd would, with the
     first connection."""
@@ -267,7 +260,7 @@ def test_systemd_socket_activation(folder, client):
             env=environment(), stdin=subprocess.DEVNULL, stdout=log,
             stderr=log)
     try:
-        wait_until(lambda: is_listening(socket_of(folder)), "the socket")
+        wait_until(lambda: is_listening(child.pid), "the socket")
         assert client(socket_of(folder), "/hello")[1] == b"hello world\n"
         sent = bytes(range(256)) * 256
         assert client(socket_of(folder), "/echo", sent)[1] == sent
