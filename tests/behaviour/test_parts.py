@@ -700,15 +700,15 @@ def test_part_that_is_being_saved_is_nobody_elses(lua, folder):
             f"local task = fcgi.spawn(part.save, part, '{folder}/f') "
             "fcgi.sleep(0) local out = { select(2, pcall(part.read, part)), "
             "select(2, pcall(part.save, part, 'x')), "
-            "select(2, pcall(next_part)) } go = true "
+            "select(2, pcall(next_part)) } busy = true "
             "return 200, {}, dump(out, task:join())")
     body = upload(b"abc")
     with lua.connect() as conn:
         conn.begin(1)
-        conn.params(1, params_for("go = nil " + code,
+        conn.params(1, params_for("busy = nil " + code,
                                   params(CONTENT_LENGTH=None)))
         conn.stdin(1, body[:-20], end=False)
-        wait_until(lambda: lua.value("go") == "true", "the handler")
+        wait_until(lambda: lua.value("busy") == "true", "the handler")
         conn.stdin(1, body[-20:])
         assert conn.collect(1).text == (
             '{"the part is being saved", "the part is being saved", '
