@@ -6,6 +6,7 @@
 #include "script/lua_pool.h"
 
 #include "core/limits.h"
+#include "script/errors.h"
 #include "script/socket_pool.h"
 #include "script/wait.h"
 
@@ -68,7 +69,7 @@ int lua_pool_setkeepalive(lua_State *L)
     }
     if (lua_getiuservalue(L, 1, LUA_SOCKET_POOL) != LUA_TSTRING)
         return lua_stream_fail(L, "no pool");
-    pool = socket_pool_find(L, 2);
+    pool = socket_pool_find(L, 2); /* stays on the stack */
     if (pool == NULL)
         pool = socket_pool_make(L, 2, size);
     why = socket_pool_put(L, pool, self, seconds > 0 ? seconds : INFINITY);
@@ -97,14 +98,46 @@ static bool is_in_use(const struct lua_socket *self)
            (self->io.stream != NULL && stream_is_connecting(self->io.stream));
 }
 
-/* pool_take(socket, name) -> true | nil | false; the socket is closed */
+/* Raises because an option of a connect is of no use. */
+static int bad_option(lua_State *L, const char *option, const char *expected,
+                      int index)
+{
+    errors_push_where(L);
+    lua_pushfstring(L, "bad option '%s' (%s expected, got %s)", option,
+                    expected, luaL_tolstring(L, index, NULL));
+    lua_remove(L, -2); /* the value as text */
+    lua_concat(L, 2);
+    return lua_error(L);
+}
+
+/* An option at index that is a number of connections, or none. */
+static unsigned check_option(lua_State *L, int index, const char *option,
+                             unsigned otherwise, lua_Integer least)
+{
+    lua_Integer count = otherwise;
+
+    if (lua_isnoneornil(L, index))
+        return otherwise;
+    if (lua_isinteger(L, index))
+        count = lua_tointeger(L, index);
+    if (!lua_isinteger(L, index) || count < least || count > INT_MAX / 2)
+        bad_option(L, option, "a number of connections", index);
+    return (unsigned)count;
+}
+
+/* pool_take(socket, name[, size[, backlog]]) -> true | nil | false | nil, err
+ */
 static int l_pool_take(lua_State *L)
 {
     struct lua_socket *self = lua_socket_check(L);
+    unsigned size = check_option(L, 3, "pool_size", POOL_SIZE, 1);
+    unsigned backlog = check_option(L, 4, "backlog", 0, 0);
+    bool is_limited = !lua_isnoneornil(L, 4);
     struct socket_pool *pool;
 
-    luaL_checktype(L, 2, LUA_TSTRING);
-    lua_settop(L, 2);
+    if (lua_type(L, 2) != LUA_TSTRING)
+        return bad_option(L, "pool", "a name", 2);
+    lua_settop(L, 4);
     if (!self->has_pools)
         return 0;
     if (!list_is_empty(&self->io.writers))
@@ -112,6 +145,12 @@ static int l_pool_take(lua_State *L)
     if (is_in_use(self))
         return 0; /* connect_address says so, or goes on */
     pool = socket_pool_find(L, 2);
+    if (pool == NULL && (is_limited || !lua_isnil(L, 3))) {
+        pool = socket_pool_make(L, 2, size);
+        pool->is_limited = is_limited;
+        pool->backlog = backlog;
+    }
+    lua_pushvalue(L, 2);
     lua_setiuservalue(L, 1, LUA_SOCKET_POOL);
     self->reused = 0;
     if (pool == NULL || (pool->idle_count == 0 && !pool->is_limited))
@@ -153,6 +192,7 @@ static struct socket_pool *find_ready(lua_State *L, int name)
 {
     struct socket_pool *pool = socket_pool_find(L, name);
 
+    lua_pop(L, 1); /* what lies there keeps it */
     return pool != NULL && pool->idle_count > 0 && socket_pool_has_place(pool)
                ? pool
                : NULL;
@@ -181,23 +221,6 @@ static int l_pool_connect(lua_State *L)
     lua_setiuservalue(L, 3, LUA_SOCKET_POOL);
     socket_pool_take(L, pool, 3);
     return 1;
-}
-
-/* pool_limit(name, size, backlog): unless the pool is there already */
-static int l_pool_limit(lua_State *L)
-{
-    unsigned size = check_count(L, 2, POOL_SIZE, 1);
-    unsigned backlog = check_count(L, 3, 0, 0);
-    bool is_limited = !lua_isnoneornil(L, 3);
-    struct socket_pool *pool;
-
-    luaL_checktype(L, 1, LUA_TSTRING);
-    if (socket_pool_find(L, 1) != NULL)
-        return 0;
-    pool = socket_pool_make(L, 1, size);
-    pool->is_limited = is_limited;
-    pool->backlog = backlog;
-    return 0;
 }
 
 /* A userdata; user value 1 anchors its socket. */
@@ -327,7 +350,9 @@ static int l_pool_wait(lua_State *L)
 }
 
 const luaL_Reg lua_pool_functions[] = {
-    { "pool_take", l_pool_take },   { "pool_connect", l_pool_connect },
-    { "pool_limit", l_pool_limit }, { "pool_ticket", l_pool_ticket },
-    { "pool_wait", l_pool_wait },   { NULL, NULL },
+    { "pool_take", l_pool_take },
+    { "pool_connect", l_pool_connect },
+    { "pool_ticket", l_pool_ticket },
+    { "pool_wait", l_pool_wait },
+    { NULL, NULL },
 };

@@ -263,17 +263,15 @@ void socket_pools_del(struct socket_pools *all)
 struct socket_pool *socket_pool_find(lua_State *L, int index)
 {
     const struct socket_pools *all = script_of(L)->socket_pools;
-    struct socket_pool *pool;
 
     if (all == NULL || all->table == LUA_NOREF)
-        return NULL;
+        return lua_pushnil(L), NULL;
     index = lua_absindex(L, index);
     lua_rawgeti(L, LUA_REGISTRYINDEX, all->table);
     lua_pushvalue(L, index);
     lua_rawget(L, -2);
-    pool = lua_touserdata(L, -1);
-    lua_pop(L, 2);
-    return pool;
+    lua_remove(L, -2);
+    return lua_touserdata(L, -1);
 }
 
 static bool is_empty(const struct socket_pool *pool)
@@ -339,7 +337,7 @@ struct socket_pool *socket_pool_make(lua_State *L, int index, unsigned size)
     lua_rawset(L, -4);
     list_append(&all->pools, &pool->link);
     all->count++;
-    lua_pop(L, 2);
+    lua_remove(L, -2);
     return pool;
 }
 

@@ -29,7 +29,7 @@
 
 struct socket_pools;
 
-/* A userdata; the table of all pools anchors it until it is empty. */
+/* A userdata; the table of all pools anchors it while it is not empty. */
 struct socket_pool {
     struct socket_pools *all;
     struct list link;
@@ -51,10 +51,11 @@ struct socket_ticket {
     bool is_granted;
 };
 
-/* The pool whose name is the string at index; NULL: there is none. */
+/* Pushes the pool whose name is the string at index, which anchors it; nil and
+ * NULL: there is none. */
 struct socket_pool *socket_pool_find(lua_State *L, int index);
 
-/* Makes that pool, for so many connections.  May raise. */
+/* Makes that pool, for so many connections, and pushes it.  May raise. */
 struct socket_pool *socket_pool_make(lua_State *L, int index, unsigned size);
 
 /* Puts the connection of a socket there, which nobody waits for, for so many

@@ -455,7 +455,7 @@ MISUSES = {
     "s:setkeepalive(1, 0)": "bad argument #2 to 'setkeepalive' "
                             "(not a number of connections)",
     "s.setkeepalive({})": "bad self (write sock:setkeepalive, with a colon)",
-    "open { pool = 5 }": "bad option 'pool' (string expected, got number)",
+    "open { pool = 5 }": "bad option 'pool' (a name expected, got 5)",
     "open { pool_size = 0 }": "bad option 'pool_size' (a number of "
                               "connections expected, got 0)",
     "open { backlog = -1 }": "bad option 'backlog' (a number of connections "
