@@ -364,7 +364,7 @@ print(sock:connect("127.0.0.1", 1)) --> nil, "connection refused"
 print(ngx.encode_args { name = "Ada L" }, ngx.var.arg_tag) --> "name=Ada%20L", "a"
 ```
 
-What there is: ngx.socket (tcp, connect), ngx.re, ngx.log, ngx.sleep, ngx.now and
+What there is: ngx.socket (tcp, udp, connect), ngx.re, ngx.log, ngx.sleep, ngx.now and
 the other clocks, ngx.thread, ngx.timer, ngx.worker, ngx.config, ngx.get_phase,
 ngx.null, the constants, what codes texts (escape_uri, encode_args,
 encode_base64, quote_sql_str, md5, sha1_bin, hmac_sha1, crc32_short ...); of the

@@ -142,7 +142,7 @@ setmetatable(ngx, {
 
 -- --- sockets ----------------------------------------------------------------
 
-ngx.socket = require "fcgi.ngx.socket" (private)
+ngx.socket = require "fcgi.ngx.socket" (fcgi, private)
 
 -- --- modules that come with OpenResty or LuaJIT -----------------------------
 

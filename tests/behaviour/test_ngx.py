@@ -305,6 +305,26 @@ def test_timers_hear_of_the_end(gateway):
     assert "true\tof a request" in gw.log()
 
 
+# --- datagrams --------------------------------------------------------------
+
+def test_datagrams(ngx):
+    assert ngx.text(
+        "local server = fcgi.udp() server:setsockname('127.0.0.1', 0) "
+        "local host, port = server:getsockname() "
+        "local s, seen = ngx.socket.udp(), {} "
+        "seen[1] = s:setpeername(host, port) seen[2] = s:send { 'a', { 1 } } "
+        "local data, from, at = server:receivefrom() seen[3] = data "
+        "server:sendto('answer', from, at) seen[4] = s:receive() "
+        "server:sendto('answer', from, at) seen[5] = s:receive(3) "
+        "s:settimeout(10) seen[6] = select(2, s:receive()) "
+        "s:setpeername(host, port) seen[7] = s:close() "
+        "seen[8] = select(2, s:close()) seen[9] = select(2, s:send 'x') "
+        "seen[10] = s:setpeername('localhost', port) seen[11] = s:send 'y' "
+        "seen[12] = server:receive() return 200, {}, dump(seen)") == \
+        '{1, 1, "a1", "answer", "ans", "timeout", 1, "closed", "closed", 1, ' \
+        '1, "y"}'
+
+
 # --- without the libraries below ---------------------------------------------
 
 def test_needs_no_other_library_to_be_loaded(tmp_path):

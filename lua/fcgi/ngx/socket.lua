@@ -7,6 +7,10 @@ local misuse = require "fcgi.misuse"
 --- What OpenResty takes where nothing, or 0, is said of a time.
 local TIMEOUT = 60000
 
+--- Of sockets for datagrams the part that OpenResty has, around one of fcgi.
+local Datagrams = { __name = "ngx.socket.udp" }
+Datagrams.__index = Datagrams
+
 local function check_time(ms, position, name)
   if ms ~= nil and type(ms) ~= "number" then
     misuse.bad_type(position, name, "number", ms)
@@ -20,10 +24,42 @@ local function to_seconds(ms, position, name)
   return (ms and ms > 0 and ms or TIMEOUT) / 1000
 end
 
+function Datagrams:setpeername(host, port)
+  if self.sock:getfd() >= 0 then
+    self.sock:close()
+  end
+  return self.sock:setpeername(host, port)
+end
+
+function Datagrams:send(data)
+  return self.sock:send(data)
+end
+
+--- Without a size any datagram is received.
+function Datagrams:receive(size)
+  return self.sock:receive(size)
+end
+
+function Datagrams:settimeout(ms)
+  self.sock:settimeout(to_seconds(ms, 1, "settimeout"))
+end
+
+function Datagrams:close()
+  if self.sock:getfd() < 0 then
+    return nil, "closed"
+  end
+  return self.sock:close()
+end
+
+Datagrams.__close = Datagrams.close
+
+---@param fcgi table the module
 ---@param private table see lua_socket.h
 ---@return table socket the table ngx.socket
-return function(private)
+return function(fcgi, private)
   local own, methods = private.methods, private.ngx_methods
+  local getfd, close, connect = own.getfd, own.close, own.connect
+  local setkeepalive = own.setkeepalive
   for name, method in pairs(own) do
     methods[name] = method
   end
@@ -33,34 +69,31 @@ return function(private)
     own.settimeout(self, to_seconds(ms, 1, "settimeout"))
   end
 
-  function methods:settimeouts(connect, send, receive)
-    own.settimeouts(self, to_seconds(connect, 1, "settimeouts"),
-      to_seconds(send, 2, "settimeouts"),
-      to_seconds(receive, 3, "settimeouts"))
+  function methods:settimeouts(connecting, sending, receiving)
+    own.settimeouts(self, to_seconds(connecting, 1, "settimeouts"),
+      to_seconds(sending, 2, "settimeouts"),
+      to_seconds(receiving, 3, "settimeouts"))
   end
 
   --- connect(host, port[, options]) or connect("unix:/path"[, options])
   function methods:connect(host, port, options)
-    if own.getfd(self) >= 0 then
-      own.close(self)
+    if getfd(self) >= 0 then
+      close(self)
     end
-    if options == nil and type(port) ~= "table" then
-      return own.connect(self, host, port)
-    end
-    return own.connect(self, host, port, options)
+    return connect(self, host, port, options)
   end
 
   function methods:close()
-    if own.getfd(self) < 0 then
+    if getfd(self) < 0 then
       return nil, "closed"
     end
-    return own.close(self)
+    return close(self)
   end
 
   --- 0: for any time; nothing: 60 s
   function methods:setkeepalive(ms, size)
     check_time(ms, 1, "setkeepalive")
-    return own.setkeepalive(self, ms and ms / 1000, size)
+    return setkeepalive(self, ms and ms / 1000, size)
   end
 
   --- OpenSSL's sessions cannot be had here: what is asked for, and what is
@@ -74,6 +107,12 @@ return function(private)
   end
 
   local socket = { tcp = private.ngx_tcp, stream = private.ngx_tcp }
+
+  function socket.udp()
+    local self = setmetatable({ sock = fcgi.udp() }, Datagrams)
+    self:settimeout()
+    return self
+  end
 
   --- socket.tcp and connect in one.
   function socket.connect(...)
