@@ -42,20 +42,19 @@ local levels = {
 }
 
 --- Its own null is called so.
-local function show(value, ...)
-  if value == ngx.null then
+local function show(count, value, ...)
+  if count == 0 then
+    return
+  elseif value == ngx.null then
     value = "null"
   end
-  if select("#", ...) == 0 then
-    return value
-  end
-  return value, show(...)
+  return value, show(count - 1, ...)
 end
 
 function ngx.log(level, ...)
-  fcgi.log(levels[level] or misuse.bad_argument(1, "log",
-    ("a level expected, such as ngx.ERR, got %s"):format(tostring(level))),
-    show(...))
+  local name = levels[level] or misuse.bad_argument(1, "log",
+    ("a level expected, such as ngx.ERR, got %s"):format(tostring(level)))
+  fcgi.log(name, show(select("#", ...), ...))
 end
 
 -- --- time -------------------------------------------------------------------

@@ -462,6 +462,8 @@ void socket_pool_take(lua_State *L, struct socket_pool *pool, int index)
     lua_stream_attach(&sock->io, entry->stream);
     sock->kind = LUA_SOCKET_CLIENT;
     sock->reused = entry->reused + 1;
+    if (sock->options_set != 0)
+        lua_socket_apply(sock); /* as to a connection of its own */
     if (pool->is_limited)
         sock->pool = pool; /* it is counted already */
     pool_put(&pool->all->entries, entry);

@@ -530,6 +530,19 @@ def test_ngx_limits(lua):
         '"timeout", "too many waiting connect operations", 1, 1, 1'
 
 
+def test_ngx_options(lua):
+    assert lua.text(
+        "local s, seen = ngx.socket.tcp(), {} s:setoption('keepalive', 1) "
+        "s:setoption('sndbuf', 10000) s:connect(host, port) "
+        "seen[1] = s:getoption 'keepalive' "
+        "seen[2] = s:getoption 'sndbuf' >= 10000 "
+        "s:setoption('tcp-nodelay', false) seen[3] = s:getoption 'tcp-nodelay'"
+        " s:setkeepalive() local t = ngx.socket.tcp() "
+        "t:setoption('tcp-nodelay', true) t:connect(host, port) "
+        "seen[4] = t:getreusedtimes() seen[5] = t:getoption 'tcp-nodelay' "
+        "return 200, {}, dump(seen)") == "{true, true, false, 1, true}"
+
+
 @pytest.mark.parametrize("code,message", [
     ("s:settimeout(-1)", "bad argument #1 to 'settimeout' (bad timeout "
                          "value)"),

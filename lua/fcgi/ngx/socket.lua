@@ -7,6 +7,14 @@ local misuse = require "fcgi.misuse"
 --- What OpenResty takes where nothing, or 0, is said of a time.
 local TIMEOUT = 60000
 
+--- Options that OpenResty has other names for, and those that are yes or no.
+local option_names = {
+  sndbuf = "send-buffer-size", rcvbuf = "recv-buffer-size",
+}
+local switches = {
+  keepalive = true, reuseaddr = true, ["tcp-nodelay"] = true,
+}
+
 --- Of sockets for datagrams the part that OpenResty has, around one of fcgi.
 local Datagrams = { __name = "ngx.socket.udp" }
 Datagrams.__index = Datagrams
@@ -73,6 +81,18 @@ return function(fcgi, private)
     own.settimeouts(self, to_seconds(connecting, 1, "settimeouts"),
       to_seconds(sending, 2, "settimeouts"),
       to_seconds(receiving, 3, "settimeouts"))
+  end
+
+  --- OpenResty takes 1 and 0 for yes and no.
+  function methods:setoption(name, value)
+    if switches[name] and type(value) == "number" then
+      value = value ~= 0
+    end
+    return own.setoption(self, option_names[name] or name, value)
+  end
+
+  function methods:getoption(name)
+    return own.getoption(self, option_names[name] or name)
   end
 
   --- connect(host, port[, options]) or connect("unix:/path"[, options])
