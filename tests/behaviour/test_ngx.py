@@ -10,6 +10,7 @@ import pytest
 from support.fastcgi import default_params
 from support.gateway import run
 from support.lua import EVAL, Lua
+from support.tls import Certificates, Server
 
 # It sets globals, so its gateway is one of its own.
 DOOR = 'require "fcgi.ngx"\n' + EVAL
@@ -278,17 +279,18 @@ def test_error_of_a_thread_is_logged(ngx):
     assert "nobody waits" in ngx.gateway.log()
 
 
-def test_timers(ngx):
+def test_timers(gateway):
     """They outlive their request, and have none."""
-    assert ngx("ran = {} ngx.timer.at(0, function(...) ran.at = { ..., "
-               "ngx.get_phase(), ngx.timer.running_count() } end) "
-               "local n = 0 ngx.timer.every(0.001, function(premature) "
-               "n = n + 1 ran.every = n if n > 2 then error 'stops' end end) "
-               "return 200").status == 200
-    assert ngx.text("while not ran.every or ran.every < 3 do fcgi.sleep(0.005)"
-                    " end return 200, {}, dump(ran.at)") == \
-        '{false, "timer", 1}'
-    assert "stops" in ngx.gateway.log()
+    lua = Lua(gateway(DOOR))
+    lua.text("ran = { at = 'not yet', every = 0 } "
+             "ngx.timer.at(0, function(...) ran.at = { ..., "
+             "ngx.get_phase(), ngx.timer.running_count() } end) "
+             "ngx.timer.every(0.01, function(premature) "
+             "ran.every = ran.every + 1 "
+             "if ran.every == 2 then error 'it goes on' end end) return 200")
+    assert lua.text("while ran.every < 3 do fcgi.sleep(0.005) end "
+                    "return 200, {}, dump(ran.at)") == '{false, "timer", 1}'
+    assert "it goes on" in lua.gateway.log()
 
 
 def test_timers_hear_of_the_end(gateway):
@@ -303,6 +305,39 @@ def test_timers_hear_of_the_end(gateway):
     assert "timer at\ttrue" in gw.log()
     assert "timer every\ttrue" in gw.log()
     assert "true\tof a request" in gw.log()
+
+
+# --- TLS --------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def secret(tmp_path_factory):
+    """A server that speaks TLS with a certificate that nobody trusts."""
+    def serve(conn):
+        while data := conn.recv(100):
+            conn.sendall(data.upper())
+
+    certificates = Certificates(tmp_path_factory.mktemp("certificates"))
+    with Server(certificates.good.context(), serve) as server:
+        yield server
+
+
+def test_handshake_verifies_nothing_unless_it_is_asked_to(ngx, secret):
+    shake = (f"local s = ngx.socket.tcp() s:connect('127.0.0.1', {secret.port}"
+             ", { pool = 'tls' .. ngx.now() }) return 200, {}, dump(%s)")
+    assert ngx.text(shake % "s:sslhandshake()") == "true"
+    assert ngx.text(shake % "s:sslhandshake(false, 'other.example', false)") \
+        == "true"
+    assert "certificate verify failed" in ngx.text(
+        shake % "s:sslhandshake(nil, 'localhost', true)")
+
+
+def test_handshake_is_kept_in_the_pool(ngx, secret):
+    code = (f"local s = ngx.socket.tcp() s:connect('127.0.0.1', {secret.port})"
+            "local n, ok = s:getreusedtimes(), s:sslhandshake(nil, 'a') "
+            "s:send 'hello\\n' local line = s:receive() "
+            "return 200, {}, dump(n, ok, line, s:setkeepalive())")
+    assert ngx.text(code) == '0, true, "HELLO", 1'
+    assert ngx.text(code) == '1, true, "HELLO", 1'
 
 
 # --- datagrams --------------------------------------------------------------
