@@ -4,7 +4,9 @@ SPDX-License-Identifier: MIT
 """
 import os
 import pathlib
+import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -13,6 +15,18 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from support import backends  # noqa: E402
 from support import gateway as gateways  # noqa: E402
 from support import unpacked  # noqa: E402
+
+
+def pytest_configure(config):
+    """Temporary folders of this run's own: pytest's common one is closed to
+    other users again whenever another run begins, and some tests are such."""
+    config.temporary = tempfile.mkdtemp(prefix="fcgi-lua-tests-")
+    os.chmod(config.temporary, 0o755)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = config.temporary
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(config.temporary, ignore_errors=True)
 
 
 def pytest_sessionstart(session):
