@@ -12,6 +12,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <string.h>
 
 enum { TICKET_MAGIC = 0x7469636b };
 
@@ -164,38 +165,41 @@ static int l_pool_take(lua_State *L)
     return 1;
 }
 
-/* Are these options of fcgi.connect sound and simple?  *seconds is that of
- * timeout, or -1. */
-static bool is_plain(lua_State *L, int options, double *seconds)
+/* Is the option of fcgi.connect on top of the stack, with its name below,
+ * sound and simple?  *seconds becomes that of timeout. */
+static bool is_plain(lua_State *L, double *seconds)
 {
-    static const char *const counts[] = { "pool_size", "backlog" };
-    bool is_plain = true;
+    const char *name =
+        lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
 
+    if (strcmp(name, "timeout") == 0) {
+        *seconds = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+        return *seconds >= 0;
+    }
+    if (strcmp(name, "pool_size") == 0 || strcmp(name, "backlog") == 0)
+        return lua_isinteger(L, -1) && lua_tointeger(L, -1) >= 1;
+    return strcmp(name, "pool") != 0;
+}
+
+static bool are_plain(lua_State *L, int options, double *seconds)
+{
     *seconds = -1;
     if (lua_isnil(L, options))
         return true;
     if (!lua_istable(L, options) || lua_getmetatable(L, options))
         return false;
-    for (unsigned i = 0; i < 2 && is_plain; i++)
-        is_plain = lua_getfield(L, options, counts[i]) == LUA_TNIL ||
-                   (lua_isinteger(L, -1) && lua_tointeger(L, -1) >= 1);
-    is_plain = is_plain && lua_getfield(L, options, "pool") == LUA_TNIL;
-    if (is_plain && lua_getfield(L, options, "timeout") != LUA_TNIL) {
-        *seconds = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
-        is_plain = *seconds >= 0;
+    lua_pushnil(L);
+    while (lua_next(L, options) != 0) {
+        if (!is_plain(L, seconds))
+            return false;
+        lua_pop(L, 1);
     }
-    lua_settop(L, options);
-    return is_plain;
+    return true;
 }
 
-static struct socket_pool *find_ready(lua_State *L, int name)
+static bool is_ready(const struct socket_pool *pool)
 {
-    struct socket_pool *pool = socket_pool_find(L, name);
-
-    lua_pop(L, 1); /* what lies there keeps it */
-    return pool != NULL && pool->idle_count > 0 && socket_pool_has_place(pool)
-               ? pool
-               : NULL;
+    return pool != NULL && pool->idle_count > 0 && socket_pool_has_place(pool);
 }
 
 /* pool_connect(address[, options]) -> socket | nothing: the short way to a
@@ -207,19 +211,20 @@ static int l_pool_connect(lua_State *L)
     double seconds;
 
     lua_settop(L, 2);
-    if (lua_type(L, 1) != LUA_TSTRING || !is_plain(L, 2, &seconds) ||
-        find_ready(L, 1) == NULL)
+    if (lua_type(L, 1) != LUA_TSTRING || !are_plain(L, 2, &seconds))
+        return 0;
+    pool = socket_pool_find(L, 1);
+    if (!is_ready(pool))
         return 0;
     sock = lua_socket_push(L, LUA_SOCKET_CLASS, AF_UNSPEC);
-    pool = find_ready(L, 1); /* a finalizer may have been faster */
-    if (pool == NULL)
+    if (!is_ready(pool)) /* a finalizer was faster */
         return 0;
     sock->has_pools = true;
     if (seconds >= 0)
         lua_stream_set_limit(&sock->io, seconds, false);
     lua_pushvalue(L, 1);
-    lua_setiuservalue(L, 3, LUA_SOCKET_POOL);
-    socket_pool_take(L, pool, 3);
+    lua_setiuservalue(L, -2, LUA_SOCKET_POOL);
+    socket_pool_take(L, pool, lua_gettop(L));
     return 1;
 }
 

@@ -30,8 +30,9 @@ local sides = {}
 local function get(sock)
   assert(sock:send(GET))
   local head = assert(sock:receive())
-  local size = tonumber(head:match "^%$(%d+)$")
-  check(assert(sock:receive(size + 2)):sub(1, -3))
+  assert(head:byte() == 36, head) -- "$", the length
+  local value = assert(sock:receive(tonumber(head:sub(2)) + 2))
+  check(value:sub(1, -3))
 end
 
 -- From the pool and back into it, each time.
