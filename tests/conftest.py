@@ -2,6 +2,7 @@
 
 SPDX-License-Identifier: MIT
 """
+import atexit
 import os
 import pathlib
 import shutil
@@ -20,13 +21,11 @@ from support import unpacked  # noqa: E402
 def pytest_configure(config):
     """Temporary folders of this run's own: pytest's common one is closed to
     other users again whenever another run begins, and some tests are such."""
-    config.temporary = tempfile.mkdtemp(prefix="fcgi-lua-tests-")
-    os.chmod(config.temporary, 0o755)
-    os.environ["PYTEST_DEBUG_TEMPROOT"] = config.temporary
-
-
-def pytest_unconfigure(config):
-    shutil.rmtree(config.temporary, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix="fcgi-lua-tests-")
+    os.chmod(folder, 0o755)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = folder
+    # pytest cleans up there at its exit, before what was registered first.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 def pytest_sessionstart(session):
