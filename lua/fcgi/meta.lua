@@ -348,6 +348,52 @@ print(again == used, second:getreusedtimes()) --> true, 1
 The options pool_size and backlog limit how many connections there are at all,
 used or not: fcgi.ConnectOptions.
 
+# Libraries for LuaSocket
+
+`require "fcgi.socket"` is LuaSocket's module with our sockets in it, so what is
+written for LuaSocket runs as it is and blocks nobody: its own socket.http,
+socket.smtp and socket.ftp, clients of databases, and LuaSec's ssl.https,
+because ssl.wrap of one of our sockets gives one, too.  Require it first, or
+later: whoever holds LuaSocket's table then has our functions in it.
+
+```lua
+local socket = require "fcgi.socket"
+local server = assert(socket.bind("127.0.0.1", 0))
+local host, port = server:getsockname()
+local sock = assert(socket.connect(host, port))
+assert(server:accept()):send("hello\n")
+print(sock:receive()) --> "hello"
+print(require "socket" == socket) --> true
+```
+
+There is all that LuaSocket has: tcp, udp, connect, bind (each also with 4 and
+6), select, sleep, gettime, dns, try, protect, sources and sinks, socket.unix.
+Only names of addresses (dns.tohostname, dns.getnameinfo) are not looked up.
+LuaSocket itself need not be installed for that; its pure-Lua modules, mime and
+LTN12 are its own.  Objects that were made by LuaSocket before stay what they
+were: they block.  ssl.wrap verifies what its parameters say, nothing by
+default; sock:sslhandshake is more careful.
+
+# Libraries for cqueues
+
+lua-http and others that are written for cqueues run in `run`, where cqueues'
+functions wait and ours, such as fcgi.sleep and req:write, must not be called.
+A cancellation of the task ends all that runs there.
+
+```lua
+local bridge = require "fcgi.cqueues"
+local cqueues = require "cqueues"
+local function work(a, b)
+  cqueues.sleep(0.01)
+  return a + b
+end
+print(bridge.run(work, 1, 2)) --> 3
+```
+
+`loop` runs a controller of one's own until it is empty, as its own loop does,
+which would stop the process: `bridge.loop(controller)` gives true; or nil and
+the error of a thread.
+
 # Libraries for OpenResty
 
 `require "fcgi.ngx"` gives libraries that were written for OpenResty the part of

@@ -5,6 +5,7 @@
  */
 #include "script/lua_ready.h"
 
+#include "script/lua_socket.h"
 #include "script/wait.h"
 
 #include <errno.h>
@@ -150,6 +151,8 @@ static int l_wait(lua_State *L)
     int fd;
 
     lua_settop(L, 3);
+    if (lua_socket_is_one(L))
+        return lua_socket_await(L, check_mode(L), check_seconds(L));
     fd = check_fd(L);
     mode = got = check_mode(L);
     seconds = check_seconds(L);

@@ -19,15 +19,21 @@ enum { SOCKET_MAGIC = 0x736f636b };
 /* The stack of a connect. */
 enum { AT_SELF = 1, AT_HOST, AT_PORT, AT_SECONDS, AT_STARTED, AT_CLOSINGS };
 
+static bool is_class(lua_State *L, const void *metatable)
+{
+    const void *const *classes = script_of(L)->socket_classes;
+
+    return metatable == classes[0] || metatable == classes[1] ||
+           metatable == classes[2];
+}
+
 /* debug.setmetatable can lend the classes to anything. */
 static struct lua_socket *socket_at_1(lua_State *L)
 {
     struct lua_socket *self = lua_touserdata(L, 1);
 
     if (self != NULL && lua_getmetatable(L, 1)) {
-        const void *class = lua_topointer(L, -1);
-        bool is_ours = (class == script_of(L)->socket_class ||
-                        class == script_of(L)->socket_ngx_class) &&
+        bool is_ours = is_class(L, lua_topointer(L, -1)) &&
                        lua_rawlen(L, 1) == sizeof(*self) &&
                        self->io.magic == SOCKET_MAGIC;
 
@@ -36,6 +42,11 @@ static struct lua_socket *socket_at_1(lua_State *L)
             return self;
     }
     return NULL;
+}
+
+bool lua_socket_is_one(lua_State *L)
+{
+    return socket_at_1(L) != NULL;
 }
 
 struct lua_socket *lua_socket_check(lua_State *L)
@@ -77,6 +88,13 @@ static int l_tcp(lua_State *L)
                     : version == 6 ? AF_INET6
                                    : AF_UNSPEC)
         ->has_pools = lua_toboolean(L, 2);
+    return 1;
+}
+
+/* unix() -> socket, whose methods are in unix_methods */
+static int l_unix(lua_State *L)
+{
+    lua_socket_push(L, LUA_SOCKET_UNIX_CLASS, AF_UNIX);
     return 1;
 }
 
@@ -695,6 +713,7 @@ void lua_socket_open(lua_State *L)
     static const luaL_Reg private[] = {
         { "tcp", l_tcp },
         { "ngx_tcp", l_ngx_tcp },
+        { "unix", l_unix },
         { "receive_bytes", l_receive_bytes },
         { "connect_address", l_connect_address },
         { "connect_limit", l_connect_limit },
@@ -707,21 +726,21 @@ void lua_socket_open(lua_State *L)
         { "wait_raw", l_wait_raw },
         { NULL, NULL },
     };
-    int table = lua_gettop(L), own = table + 1, ngx = table + 2;
-    int class = table + 3, ngx_class = table + 4;
+    static const char *const names[] = { "methods", "ngx_methods",
+                                         "unix_methods" };
+    int table = lua_gettop(L), own = table + 1;
+    int classes = own + LUA_SOCKET_CLASSES;
 
-    for (int i = table; i < ngx_class; i++)
-        lua_newtable(L);
+    for (int i = 0; i < 2 * LUA_SOCKET_CLASSES; i++)
+        lua_newtable(L); /* tables of methods, then the classes */
     add_functions(L, table, private);
     add_functions(L, table, lua_pool_functions);
     add_functions(L, own, methods);
-    fill_class(L, class, own);
-    fill_class(L, ngx_class, ngx);
-    script_of(L)->socket_class = lua_topointer(L, class);
-    script_of(L)->socket_ngx_class = lua_topointer(L, ngx_class);
-    lua_pushvalue(L, own);
-    lua_setfield(L, table, "methods");
-    lua_pushvalue(L, ngx);
-    lua_setfield(L, table, "ngx_methods");
+    for (int i = 0; i < LUA_SOCKET_CLASSES; i++) {
+        fill_class(L, classes + i, own + i);
+        script_of(L)->socket_classes[i] = lua_topointer(L, classes + i);
+        lua_pushvalue(L, own + i);
+        lua_setfield(L, table, names[i]);
+    }
     lua_settop(L, table);
 }

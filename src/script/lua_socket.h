@@ -33,10 +33,22 @@ struct lua_socket {
 };
 
 /* The socket at index 1 of a method; raises if it is none.  Methods have the
- * two classes of sockets as upvalues: those of fcgi.ngx look alike but in Lua.
- */
+ * classes of sockets as upvalues: those of fcgi.ngx and of LuaSocket's unix
+ * sockets look alike but in Lua. */
 struct lua_socket *lua_socket_check(lua_State *L);
-enum { LUA_SOCKET_CLASS = 1, LUA_SOCKET_NGX_CLASS, LUA_SOCKET_CLASSES = 2 };
+enum {
+    LUA_SOCKET_CLASS = 1,
+    LUA_SOCKET_NGX_CLASS,
+    LUA_SOCKET_UNIX_CLASS,
+    LUA_SOCKET_CLASSES = LUA_SOCKET_UNIX_CLASS
+};
+
+/* Is there a socket at index 1?  For who is no method. */
+bool lua_socket_is_one(lua_State *L);
+
+/* The rest of fcgi.wait (lua_socket_await.c) for the socket at index 1; the
+ * mode is of ready.h, and for as long as it takes if seconds is negative. */
+int lua_socket_await(lua_State *L, unsigned mode, double seconds);
 
 /* Pushes a new one, closed, of one of the classes; for methods. */
 struct lua_socket *lua_socket_push(lua_State *L, int class, int family);
@@ -75,10 +87,11 @@ int lua_socket_apply(const struct lua_socket *self);
 
 /* Adds to the table on top of the stack, which only lua/fcgi gets:
  *     methods                   the table in which methods are looked up
- *     ngx_methods               likewise for fcgi.ngx; it is empty
+ *     ngx_methods, unix_methods likewise for fcgi.ngx and for unix sockets of
+ *                               fcgi.socket; they are empty
  *     tcp([4 or 6[, has_pools]])
  *                               -> socket, closed
- *     ngx_tcp()                 -> socket of fcgi.ngx
+ *     ngx_tcp(), unix()         -> sockets of the other classes
  *     receive_bytes             the method receive of fcgi.ngx
  *     is_address(text)          -> is it a numeric address?
  *     connect_address(socket, address or path[, port[, seconds]])

@@ -66,8 +66,8 @@ struct script {
     struct readies *readies;   /* of fcgi.wait; NULL until it is used */
     struct resolver *resolver; /* of fcgi.resolve; likewise */
     struct streams *streams;   /* of its sockets; NULL: it has had none */
-    struct socket_pools *socket_pools;           /* likewise */
-    const void *socket_class, *socket_ngx_class; /* metatables, for checks */
+    struct socket_pools *socket_pools; /* likewise */
+    const void *socket_classes[3];     /* metatables, for checks */
     struct list processes; /* of the worker's tasks: struct lua_process */
     struct script_limits limits;
     struct watchdog watchdog;

@@ -7,11 +7,12 @@ import signal
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 
 import pytest
 
-from support.gateway import Gateway, wait_until
+from support.gateway import Gateway, free_port, wait_until
 from support.lua import EVAL, Lua
 from support.tls import Certificates, Server
 
@@ -369,12 +370,13 @@ def test_what_luasec_does_not_take(lua, greeter, option):
         "return 200, {}, dump(ok, type(err))") == 'nil, "string"'
 
 
-def test_where_nothing_can_wait_there_is_no_handshake(lua, greeter):
-    assert lua.text(
-        connect(greeter) + "local _, err = pcall(table.sort, { 2, 1 }, "
-        "function() sock:sslhandshake() end) return 200, {}, dump(err, "
-        "sock:getfd())"
-        ) == '"test:1: cannot wait here (inside table.sort)", -1'
+def test_where_nothing_can_wait_there_is_no_handshake(lua):
+    with Server(None, silent) as server:
+        assert lua.text(
+            connect(server) + "local _, err = pcall(table.sort, { 2, 1 }, "
+            "function() sock:sslhandshake() end) return 200, {}, dump(err, "
+            "sock:getfd())"
+            ) == '"test:1: cannot wait here (inside table.sort)", -1'
 
 
 # --- bytes -------------------------------------------------------------------
@@ -560,6 +562,60 @@ def test_closing_waits_for_nobody(lua, certificates):
             "sock:send(('x'):rep(1 << 23)) end collectgarbage() "
             "collectgarbage() return 200, {}, 'collected'") == "collected"
         released.set()
+
+
+# --- a server that negotiates again ------------------------------------------
+
+@pytest.fixture
+def s_server(certificates):
+    """OpenSSL's: its input goes to the client, but for a line "R"."""
+    good, port = certificates.good, free_port()
+    server = subprocess.Popen(
+        ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-tls1_2",
+         "-cert", good.crt, "-key", good.key],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+    server.port = port
+    for line in server.stdout:
+        if line.startswith(b"ACCEPT"):
+            break
+    yield server
+    server.kill()
+    server.communicate()
+
+
+def say(server, line):
+    server.stdin.write(line + b"\n")
+    server.stdin.flush()
+
+
+def test_a_server_is_told_no_that_negotiates_again(lua, s_server):
+    lua.text(shake(s_server) + "assert(ok, err) kept = sock return 200, {}")
+    say(s_server, b"one")
+    assert lua.value("kept:receive()") == '"one"'
+    say(s_server, b"R")
+    assert lua.value("kept:receive()") in (
+        'nil, "sslv3 alert handshake failure", ""', 'nil, "closed", ""')
+    lua.text("kept:close() kept = nil return 200, {}")
+
+
+def test_luasecs_own_parameters_let_it(lua, certificates, s_server):
+    """In a read, long after the task of the handshake has ended."""
+    assert lua.text(
+        "local socket, ssl = require 'fcgi.socket', require 'ssl' "
+        f"local sock = assert(socket.connect('127.0.0.1', {s_server.port})) "
+        "kept = assert(ssl.wrap(sock, { mode = 'client', protocol = 'any', "
+        "verify = 'peer', verifyext = 'lsec_continue', cafile = "
+        f"'{certificates.stranger.crt}' }})) kept:settimeout(60) "
+        "local done = coroutine.wrap(kept.dohandshake)(kept) "
+        "return 200, {}, dump(done, (kept:getpeerverification()))") == \
+        "true, false"
+    lua.text("collectgarbage() collectgarbage() return 200, {}")
+    say(s_server, b"R")
+    lua.text("require 'fcgi.socket'.select({ kept }) return 200, {}")
+    say(s_server, b"two") # it takes one line at a time
+    assert lua.value("(kept:receive())") == '"two"'
+    lua.text("kept:close() kept = nil return 200, {}")
 
 
 # --- many --------------------------------------------------------------------
