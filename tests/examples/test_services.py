@@ -94,6 +94,28 @@ def test_queries_say_what_the_server_says(own_example, postgres):
     gw.wait_log(r'role "nobody_of_this_name" does not exist')
 
 
+# --- tls_client.lua -------------------------------------------------------
+
+def test_tls_client_keeps_its_connection(own_example, nginx):
+    gw = own_example("tls_client.lua",
+                     args=["localhost", nginx.tls_port, nginx.cert])
+    for times in range(3):
+        response = gw.request({"SCRIPT_NAME": "/page"})
+        assert (response.status, response.text) == (200, "A page.\n")
+        gw.wait_log(rf"that was used {times} times before")
+    response = gw.request({"SCRIPT_NAME": "/big"})
+    assert response.body == (nginx.www / "big").read_bytes()
+
+
+def test_tls_client_believes_nobody(own_example, nginx):
+    # A certificate that nobody vouches for, then one of another name.
+    for host, *more in (("localhost",), ("127.0.0.2", nginx.cert)):
+        gw = own_example("tls_client.lua",
+                         args=[host, nginx.tls_port, *more])
+        response = gw.request({"SCRIPT_NAME": "/page"})
+        assert response.status == 502 and response.text.strip()
+
+
 # --- proxy.lua ------------------------------------------------------------
 
 def test_proxy_hands_pages_on(own_example, nginx):
