@@ -3,20 +3,18 @@
 -- SPDX-License-Identifier: MIT
 local require = require -- whatever a script makes of it
 
---- Module gives a function that adds those functions to a table, given what it
---- needs of C, by open, and of fcgi.
+--- Module gives a function that adds those functions to a table; open gives it
+--- what it needs of C.
 ---@param fcgi table the module
 ---@param module string
 ---@param open fun(): table
 ---@param ... string the names of the functions
 return function(fcgi, module, open, ...)
   local loaded
-  local needed = { spawn = fcgi.spawn, now = fcgi.now }
-
   local function load()
     if not loaded then
       local functions = {}
-      require(module)(functions, open(), needed)
+      require(module)(functions, open())
       loaded = functions
     end
     return loaded

@@ -1943,7 +1943,7 @@ function Udp:close() end
 ---@field cwd? string
 --- Seconds after which it is killed.
 ---@field timeout? number
---- Bytes of both outputs together above which it is killed; default: 16 MiB.
+--- Bytes of an output above which it is killed; default: 16 MiB.
 ---@field max? number
 --- "pipe" collects it, and is the default; "inherit" leaves it where that of
 --- fcgi-lua goes, "null" nowhere.

@@ -1,8 +1,7 @@
 --- fcgi.process -- `fcgi.run` and `fcgi.popen`: programs that a script runs.
 -- SPDX-License-Identifier: MIT
---- Bytes of a line unless more are asked for, as req:read_line, and of a piece
---- that fcgi.run takes.
-local LINE_MAX, PIECE = 1024 * 1024, 64 * 1024
+--- Bytes of a line unless more are asked for, as req:read_line.
+local LINE_MAX = 1024 * 1024
 
 --- What the options may be of both functions, then of each.
 local common = {
@@ -113,11 +112,21 @@ local function check_class(object, class, method)
   end
 end
 
+--- Adds the strings of a list to pieces.
+local function flatten(value, pieces)
+  for _, item in ipairs(value) do
+    if type(item) == "table" then
+      flatten(item, pieces)
+    else
+      pieces[#pieces + 1] = item
+    end
+  end
+  return pieces
+end
+
 ---@param functions table where run and popen go
 ---@param private table see lua_process.h
----@param fcgi table spawn and now
-return function(functions, private, fcgi)
-  local spawn, now = fcgi.spawn, fcgi.now
+return function(functions, private)
   local start, wait, kill = private.start, private.wait, private.kill
   local close, close_pipe = private.close, private.close_pipe
   local receive, receive_any = private.receive, private.receive_any
@@ -375,77 +384,6 @@ return function(functions, private, fcgi)
     return self
   end
 
-  --- A program that fcgi.run waits for.
-  ---@class fcgi.Run
-  ---@field process userdata
-  ---@field room integer bytes that may still be collected
-  ---@field deadline number?
-  ---@field why string? it was given up
-
-  local function time_left(run)
-    return run.deadline and math.max(run.deadline - now(), 0)
-  end
-
-  --- Takes all that comes out of a pipe; of what is too much, what there is
-  --- room for.
-  local function collect(run, pipe, pieces)
-    while not run.why do
-      local piece, err = receive_any(pipe, PIECE, time_left(run))
-      if err == "closed" then
-        return
-      elseif err then
-        run.why = run.why or err
-      elseif #piece > run.room then
-        pieces[#pieces + 1] = piece:sub(1, run.room)
-        run.room = 0
-        run.why = run.why or "too large"
-      else
-        pieces[#pieces + 1] = piece
-        run.room = run.room - #piece
-      end
-    end
-    close(run.process) -- whoever else reads or writes ends, too
-  end
-
-  --- The same as a task; nobody else would notice that it has failed.
-  local function collect_beside(run, pipe, pieces)
-    local ok, err = pcall(collect, run, pipe, pieces)
-    if not ok then
-      close(run.process)
-      error(err, 0)
-    end
-  end
-
-  --- A program may leave its input unread.
-  local function feed(pipe, input)
-    local _ <close> = pipe
-    send(pipe, input)
-  end
-
-  --- Raises what a task that helps has raised.
-  local function check_helper(task, seconds)
-    local _, err = task:join(seconds)
-    if err and err ~= "timeout" then
-      error(err, 0)
-    end
-  end
-
-  --- Reads both outputs, and waits for the end.  Returns its status, or nil and
-  --- why there is none.
-  local function finish(run, stdout, stderr, out, err)
-    local errors <close> = stderr and spawn(collect_beside, run, stderr, err)
-    if stdout then
-      collect(run, stdout, out)
-    end
-    if errors then
-      check_helper(errors)
-    end
-    if run.why then
-      return nil, run.why
-    end
-    return wait(run.process, time_left(run))
-  end
-
   local function check_limit(spec, option)
     local value = spec[option]
     if value and not is_limit(value) then
@@ -467,6 +405,10 @@ return function(functions, private, fcgi)
     local room = math.floor(check_limit(spec, "max") or private.output_max)
     local stdout = check_stdio("run", spec, "stdout", "pipe")
     local stderr = check_stdio("run", spec, "stderr", "pipe")
+    local input = spec.stdin or ""
+    if type(input) == "table" then
+      input = table.concat(flatten(input, {}))
+    end
     private.can_wait()
     local process, stdin
     process, stdin, stdout, stderr = start_program(spec, args, env,
@@ -475,17 +417,11 @@ return function(functions, private, fcgi)
       return nil, stdin -- why
     end
     local _ <close> = process
-    local run = {
-      process = process, room = room, deadline = timeout and now() + timeout,
-    }
-    local feeder <close> = stdin and spawn(feed, stdin, spec.stdin)
-    local out, err = {}, {}
-    local status, why = finish(run, stdout, stderr, out, err)
-    if feeder then
-      check_helper(feeder, 0)
-    end
+    local status, why = private.finish(process, timeout, input, room)
     local result = {
-      status = status, stdout = table.concat(out), stderr = table.concat(err),
+      status = status,
+      stdout = stdout and private.output(stdout) or "",
+      stderr = stderr and private.output(stderr) or "",
     }
     if not status then
       return nil, why, result

@@ -101,8 +101,8 @@ enum {
     RESOLVE_TRIES = 3,
     RESOLVE_SECONDS_MAX = 30,
 
-    /* What fcgi.run collects of a program unless it is told otherwise: as much
-     * as of a body. */
+    /* What fcgi.run collects of each output unless it is told otherwise: as
+     * much as of a body. */
     RUN_OUTPUT_MAX = 16 * 1024 * 1024,
 
     /* Bytes of one fcgi.random: keys and tokens need few, and the kernel takes

@@ -10,6 +10,7 @@
 
 #include "core/limits.h"
 #include "io/child.h"
+#include "io/pump.h"
 #include "script/errors.h"
 #include "script/lua_stream.h"
 #include "script/wait.h"
@@ -28,6 +29,7 @@ enum { VALUE_STDIN = 1, VALUE_STDOUT, VALUE_STDERR, VALUES = VALUE_STDERR };
 
 struct lua_pipe {
     struct lua_stream io; /* first: see lua_stream.h */
+    struct pump pump;     /* of fcgi.run */
 };
 
 struct lua_process {
@@ -80,6 +82,12 @@ static void on_end(void *arg)
     task_wake_list(&self->waiting);
 }
 
+static void close_pipe(struct lua_pipe *pipe)
+{
+    pump_stop(&pipe->pump);
+    lua_stream_close(&pipe->io);
+}
+
 static void close_process(struct lua_process *self)
 {
     if (self->child == NULL)
@@ -87,7 +95,7 @@ static void close_process(struct lua_process *self)
     settle(self);
     for (int i = 0; i < 3; i++)
         if (self->pipes[i] != NULL)
-            lua_stream_close(&self->pipes[i]->io);
+            close_pipe(self->pipes[i]);
     child_del(self->child);
     self->child = NULL;
     list_remove(&self->link);
@@ -151,6 +159,7 @@ static struct lua_pipe *push_pipe(lua_State *L)
     struct lua_pipe *pipe = lua_newuserdatauv(L, sizeof(*pipe), LUA_STREAM_TLS);
 
     lua_stream_init(&pipe->io, PIPE_MAGIC);
+    pipe->pump = (struct pump){ .state = PUMP_IDLE };
     lua_pushvalue(L, lua_upvalueindex(UP_PIPE));
     lua_setmetatable(L, -2);
     lua_stream_need(L, &pipe->io);
@@ -451,6 +460,104 @@ static int l_close(lua_State *L)
     return 0;
 }
 
+/* --- fcgi.run: nobody reads and writes but the loop ----------------------- */
+
+static void on_pumped(void *arg)
+{
+    task_wake_list(&((struct lua_process *)arg)->waiting);
+}
+
+/* The stack of finish. */
+enum { AT_PROCESS = 1, AT_SECONDS, AT_INPUT, AT_MAX, AT_STARTED };
+
+static void begin_pumps(lua_State *L, struct lua_process *self)
+{
+    struct loop *loop = script_of(L)->loop;
+    double most = lua_tonumber(L, AT_MAX);
+    size_t max = most < SIZE_MAX / 4 ? (size_t)most : SIZE_MAX / 4;
+    struct slice input;
+
+    for (int i = STDOUT_FILENO; i <= STDERR_FILENO; i++)
+        if (is_open(self->pipes[i]))
+            pump_collect(&self->pipes[i]->pump, loop, self->pipes[i]->io.stream,
+                         max, on_pumped, self);
+    if (!is_open(self->pipes[STDIN_FILENO]))
+        return;
+    input.data = lua_tolstring(L, AT_INPUT, &input.len);
+    pump_feed(&self->pipes[STDIN_FILENO]->pump, loop,
+              self->pipes[STDIN_FILENO]->io.stream, input, on_pumped, self);
+}
+
+/* Why it is given up; NULL: it is not. */
+static const char *trouble(const struct lua_process *self)
+{
+    for (int i = STDOUT_FILENO; i <= STDERR_FILENO; i++) {
+        if (self->pipes[i] == NULL)
+            continue;
+        if (self->pipes[i]->pump.state == PUMP_FULL)
+            return "too large";
+        if (self->pipes[i]->pump.state == PUMP_NO_MEMORY)
+            return "not enough memory";
+    }
+    return NULL;
+}
+
+/* What it left unread it will not read any more. */
+static bool has_finished(const struct lua_process *self)
+{
+    for (int i = STDOUT_FILENO; i <= STDERR_FILENO; i++)
+        if (self->pipes[i] != NULL && self->pipes[i]->pump.state == PUMP_RUNS)
+            return false;
+    return self->has_ended;
+}
+
+static int finish_k(lua_State *L, int status, lua_KContext ctx)
+{
+    struct lua_process *self = lua_touserdata(L, AT_PROCESS);
+    const char *why = trouble(self);
+    double left = -1;
+
+    if (why == NULL && (self->child == NULL || has_finished(self)))
+        return wait_k(L, status, ctx);
+    if (why == NULL && !lua_isnil(L, AT_SECONDS)) {
+        left = lua_tonumber(L, AT_STARTED) + lua_tonumber(L, AT_SECONDS) -
+               loop_now();
+        if (left <= 0)
+            why = "timeout";
+    }
+    if (why == NULL)
+        return task_wait_in(L, &self->waiting, left, 0, finish_k);
+    close_process(self);
+    return lua_stream_fail(L, why);
+}
+
+/* finish(process, seconds or nil, input, max) -> status | nil, err: feeds it
+ * the string and collects its outputs until it has ended.  The arguments stay
+ * on the stack, which keeps them. */
+static int l_finish(lua_State *L)
+{
+    struct lua_process *self = check_process(L);
+
+    if (!lua_isnil(L, AT_SECONDS))
+        luaL_checknumber(L, AT_SECONDS);
+    luaL_checkstring(L, AT_INPUT);
+    luaL_checknumber(L, AT_MAX);
+    lua_settop(L, AT_MAX);
+    lua_pushnumber(L, loop_now());
+    begin_pumps(L, self);
+    return finish_k(L, LUA_OK, 0);
+}
+
+/* output(pipe) -> what was collected */
+static int l_output(lua_State *L)
+{
+    struct lua_pipe *pipe = check_pipe(L);
+
+    lua_pushlstring(L, pipe->pump.output.data, pipe->pump.output.len);
+    pump_free(&pipe->pump);
+    return 1;
+}
+
 /* --- what is done with a pipe --------------------------------------------- */
 
 static int l_receive(lua_State *L)
@@ -482,7 +589,7 @@ static int l_send(lua_State *L)
 
 static int l_close_pipe(lua_State *L)
 {
-    lua_stream_close(&check_pipe(L)->io);
+    close_pipe(check_pipe(L));
     return 0;
 }
 
@@ -494,7 +601,10 @@ static int l_is_open(lua_State *L)
 
 static int l_gc_pipe(lua_State *L)
 {
-    lua_stream_free(&check_pipe(L)->io);
+    struct lua_pipe *pipe = check_pipe(L);
+
+    pump_free(&pipe->pump);
+    lua_stream_free(&pipe->io);
     return 0;
 }
 
@@ -543,6 +653,8 @@ int lua_process_open(lua_State *L)
         { "signal", l_signal },
         { "kill", l_kill },
         { "close", l_close },
+        { "finish", l_finish },
+        { "output", l_output },
         { "receive", l_receive },
         { "receive_any", l_receive_any },
         { "receive_until", l_receive_until },

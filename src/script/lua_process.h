@@ -18,7 +18,8 @@
 
 /* A Lua function: makes the classes, and returns the table of what
  * lua/fcgi/process.lua needs:
- *     output_max           bytes that fcgi.run collects unless it is told more
+ *     output_max           bytes of an output that fcgi.run collects at most,
+ *                          unless it is told otherwise
  *     can_wait()           raises where nothing can wait
  *     start(args, env, is_only_env, cwd or nil, stdin, stdout, stderr)
  *                          -> process, pipe or nil of each | nil, err
@@ -30,6 +31,9 @@
  *     signal(name or number) -> number | nil
  *     kill(process, number) -> true | nil, err
  *     close(process)
+ *     finish(process, seconds or nil, input, max) -> status | nil, err: the
+ *         whole of fcgi.run
+ *     output(pipe) -> what that has collected
  *     receive, receive_any, receive_until, send: see lua_stream.h; and
  *         receive_any(pipe, max, seconds or nil)
  *     close_pipe(pipe), is_open(pipe) */

@@ -28,7 +28,7 @@ ROOMS = {
 }
 # Single headers across the drawing: io's face without libev.
 EV_FREE = ("io/loop.h", "io/stream.h", "io/endpoint.h", "io/ready.h",
-           "io/resolver.h", "io/datagram.h", "io/child.h")
+           "io/resolver.h", "io/datagram.h", "io/child.h", "io/pump.h")
 EXTRA = {"script": set(EV_FREE)}
 # The generated header, and who may read it.
 GENERATED = {"version.h": {"proc", "script"}}
