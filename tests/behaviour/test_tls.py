@@ -183,6 +183,56 @@ def test_the_server_hears_the_name(lua, certificates):
     assert heard == ["www.shop.example", "localhost", None, None, "x.example"]
 
 
+def test_by_default_it_is_the_name_that_was_connected_to(lua, certificates):
+    heard = []
+    context = certificates.good.context()
+    context.sni_callback = lambda conn, name, _: heard.append(name)
+    with Server(context, greet) as server:
+        for connects in (
+                f"fcgi.connect('localhost:{server.port}')",
+                f"fcgi.connect('localhost:{server.port}', {{ pool = 'p' }})",
+                f"fcgi.connect('localhost:{server.port}', {{ pool = false }})",
+                f"fcgi.connect('127.0.0.1:{server.port}')"):
+            assert lua.text(
+                f"local sock = assert({connects}) assert(sock:sslhandshake())"
+                " local line = sock:receive() sock:close() "
+                "return 200, {}, line") == "hello"
+        assert lua.text(
+            "local sock = fcgi.tcp() "
+            f"assert(sock:connect('127.0.0.1', {server.port})) sock:close() "
+            f"assert(sock:connect('localhost', {server.port})) "
+            "assert(sock:sslhandshake()) return 200, {}, sock:receive()"
+            ) == "hello"
+    assert heard == ["localhost"] * 3 + [None, "localhost"]
+
+
+def test_a_unix_socket_needs_a_name(lua, certificates, tmp_path):
+    path = str(tmp_path / "socket")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+
+    def serve():
+        conn = certificates.good.context().wrap_socket(
+            listener.accept()[0], server_side=True)
+        conn.sendall(b"hello\n")
+        conn.recv(1)
+        conn.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    assert lua.text(
+        f"local sock = assert(fcgi.connect('unix:{path}')) "
+        "local ok, err = pcall(function() sock:sslhandshake() end) "
+        "assert(sock:sslhandshake(nil, 'localhost')) "
+        "local line = sock:receive() sock:close() "
+        "return 200, {}, dump(ok, err, line)") == (
+            'false, "test:1: bad argument #2 to \'sslhandshake\' (a name is '
+            'needed to verify a certificate)", "hello"')
+    thread.join()
+    listener.close()
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2,
                                      ssl.TLSVersion.TLSv1_3])
 def test_a_certificate_of_our_own(lua, certificates, version):
