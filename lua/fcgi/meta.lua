@@ -1511,7 +1511,9 @@ function Socket:gettimeout() end
 --- ```
 ---
 --- Other errors: "closed", "certificate verify failed: ...", "host name does not
---- match: ...", "handshake failed: ...".  TLS 1.2 and 1.3 are spoken.  There are
+--- match: ...", "handshake failed: ...".  TLS 1.2 and 1.3 are spoken.  Of a
+--- socket that speaks it getstats counts the bytes inside, and shutdown is a
+--- break to the peer: there is no goodbye in one direction.  There are
 --- no sessions to be resumed, because LuaSec has none: whatever is given for one
 --- is taken, and the result is true.
 ---@async

@@ -280,6 +280,10 @@ return function(sock, _, name, verify, options)
     misuse.bad_argument(2, "sslhandshake", "a name is needed to verify a "
       .. "certificate")
   end
+  local busy = private.busy(sock)
+  if busy then
+    return nil, busy -- and the socket stays open
+  end
   local context, err = find_context(options, verify)
   if not context then
     return nil, err

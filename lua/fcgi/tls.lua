@@ -208,7 +208,10 @@ local tls = {}
 ---@return string? err
 function tls.wrap(sock, context)
   local core = require "ssl.core"
-  if sock:dirty() then -- it came without encryption: anybody may have sent it
+  local busy = private.busy(sock)
+  if busy then
+    return nil, busy
+  elseif sock:dirty() then -- it came without encryption: anybody may have sent it
     return nil, "unread data in buffer"
   end
   local conn, err = core.create(context)

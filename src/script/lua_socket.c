@@ -720,6 +720,7 @@ void lua_socket_open(lua_State *L)
         { "is_socket", l_is_socket },
         { "state_of", l_state_of },
         { "is_address", l_is_address },
+        { "busy", lua_socket_busy },
         { "set_raw", l_set_raw },
         { "set_tls", l_set_tls },
         { "tls_of", l_tls_of },

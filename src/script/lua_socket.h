@@ -49,6 +49,7 @@ bool lua_socket_is_one(lua_State *L);
 /* The rest of fcgi.wait (lua_socket_await.c) for the socket at index 1; the
  * mode is of ready.h, and for as long as it takes if seconds is negative. */
 int lua_socket_await(lua_State *L, unsigned mode, double seconds);
+int lua_socket_busy(lua_State *L); /* a function: see below */
 
 /* Pushes a new one, closed, of one of the classes; for methods. */
 struct lua_socket *lua_socket_push(lua_State *L, int class, int family);
@@ -101,6 +102,8 @@ int lua_socket_apply(const struct lua_socket *self);
  *     is_socket(value)          -> is it one of these?
  *     state_of(socket)          -> 4, 6 or nil: the family that it may have;
  *                               a number that changes when it is closed
+ *     busy(socket)              -> what another task does with it: "socket busy
+ *                               reading" or "writing" | nil
  *     set_raw(socket, bool)     nothing is received into the buffer
  *     wait_raw(socket, mode[, seconds[, side]])
  *                               -> true | nil, "timeout" | nil, "closed": for

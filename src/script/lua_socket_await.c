@@ -97,6 +97,15 @@ static int await_k(lua_State *L, int status, lua_KContext mode)
     return task_wait_in(L, &self->io.raw_waiters, seconds, mode, await_k);
 }
 
+/* busy(socket) -> what another task does with it | nil */
+int lua_socket_busy(lua_State *L)
+{
+    const char *obstacle = find_obstacle(lua_socket_check(L), READY_BOTH);
+
+    lua_pushstring(L, obstacle); /* nil for NULL */
+    return 1;
+}
+
 int lua_socket_await(lua_State *L, unsigned mode, double seconds)
 {
     const struct lua_socket *self = lua_touserdata(L, AT_SELF);

@@ -315,6 +315,7 @@ static int tls_read_k(lua_State *L, int status, lua_KContext ctx)
         bytes.data = lua_tolstring(L, -2, &bytes.len);
         if (!stream_feed(self->stream, bytes))
             return luaL_error(L, "not enough memory");
+        stream_stats(self->stream)->received += bytes.len;
         lua_settop(L, AT_SCANNED);
         return read_on(L, kind);
     }

@@ -296,13 +296,16 @@ static int tls_write_k(lua_State *L, int status, lua_KContext ctx)
 {
     size_t len =
         (size_t)(lua_tointeger(L, AT_LAST) - lua_tointeger(L, AT_FIRST));
-    lua_Integer sent;
+    struct lua_stream *self = lua_touserdata(L, AT_SELF);
+    bool is_done = lua_toboolean(L, -3);
+    lua_Integer sent = is_done ? (lua_Integer)len : lua_tointeger(L, -1);
 
     (void)status;
     (void)ctx;
-    if (lua_toboolean(L, -3))
+    if (sent > 0 && self->stream != NULL)
+        stream_stats(self->stream)->sent += (uint64_t)sent;
+    if (is_done)
         return sent_up_to(L, len);
-    sent = lua_tointeger(L, -1);
     lua_pop(L, 1);
     return add_index(L, sent > 0 ? (size_t)sent : 0);
 }

@@ -483,6 +483,21 @@ def test_lists_and_parts_are_sent(lua, greeter):
         '5, 4, "AB1C", "DEF"'
 
 
+def test_what_is_counted_is_what_is_inside(lua, greeter):
+    assert lua.text(
+        shake(greeter) + "sock:receive() sock:send('abc\\n') sock:receive() "
+        "return 200, {}, dump(sock:getstats())").startswith("10, 4, ")
+
+
+def test_a_handshake_disturbs_nobody_who_reads(lua, greeter):
+    assert lua.text(
+        connect(greeter) + "local reader = fcgi.spawn(sock.receive, sock) "
+        "fcgi.sleep(0) local ok, err = sock:sslhandshake() "
+        "local open = sock:getfd() > 0 reader:cancel() reader:join() "
+        "return 200, {}, dump(ok, err, open, (sock:sslhandshake()))") == \
+        'nil, "socket busy reading", true, true'
+
+
 def test_a_server_that_ends_without_a_goodbye(lua, certificates):
     def serve(conn):
         conn.sendall(b"half a li")
