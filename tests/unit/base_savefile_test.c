@@ -238,8 +238,44 @@ static void a_folder_that_has_gone_is_told_at_the_end(void **state)
     savefile_drop(&file);
 }
 
+static char pattern(size_t at)
+{
+    return (char)(at * 31 + at / 253);
+}
+
+static void pieces_of_any_size_make_a_file(void **state)
+{
+    static const size_t chunk = 64 * 1024, sizes[] = { 1,     65534,  1,
+                                                       65536, 65537,  0,
+                                                       100,   200000, 3 };
+    static char bytes[512 * 1024], got[512 * 1024];
+    size_t added = 0;
+    int fd;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = pattern(i);
+    assert_int_equal(open_file(in_folder("f")), 0);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        assert_int_equal(
+            savefile_write(&file, (struct slice){ bytes + added, sizes[i] }),
+            0);
+        added += sizes[i];
+        /* the last chunk is written when it is kept */
+        assert_int_equal(lseek(file.fd, 0, SEEK_CUR), added / chunk * chunk);
+    }
+    assert_int_equal(savefile_keep(&file), 0);
+    savefile_drop(&file);
+    fd = open(in_folder("f"), O_RDONLY | O_CLOEXEC);
+    assert_int_equal(read(fd, got, sizeof(got)), added);
+    close(fd);
+    assert_memory_equal(got, bytes, added);
+    unlink(in_folder("f"));
+}
+
 static void a_write_that_fails_is_told(void **state)
 {
+    static char chunk[64 * 1024];
     struct rlimit old, limit;
 
     (void)state;
@@ -249,7 +285,13 @@ static void a_write_that_fails_is_told(void **state)
     limit.rlim_cur = 4;
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     assert_int_equal(open_file(in_folder("f")), 0);
-    assert_int_equal(savefile_write(&file, slice_of("123456")), -1);
+    assert_int_equal(
+        savefile_write(&file, (struct slice){ chunk, sizeof(chunk) }), -1);
+    assert_int_equal(errno, EFBIG);
+    savefile_drop(&file);
+    assert_int_equal(open_file(in_folder("f")), 0);
+    assert_int_equal(savefile_write(&file, slice_of("123456")), 0);
+    assert_int_equal(savefile_keep(&file), -1);
     assert_int_equal(errno, EFBIG);
     savefile_drop(&file);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
@@ -288,6 +330,7 @@ int main(void)
         BOTH(what_is_no_file_stays),
         BOTH(what_has_become_no_file_stays),
         BOTH(a_folder_that_has_gone_is_told_at_the_end),
+        BOTH(pieces_of_any_size_make_a_file),
         BOTH(a_write_that_fails_is_told),
         BOTH(every_allocation_may_fail),
     };
