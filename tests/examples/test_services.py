@@ -43,6 +43,62 @@ def nginx():
         yield server
 
 
+# --- redis.lua ------------------------------------------------------------
+
+def test_redis_counts(own_example, redis):
+    gw = own_example("redis.lua", "--lua-compat=5.3",
+                     args=["127.0.0.1", redis.port])
+    assert gw.request(query("page=counted")).text.startswith(
+        "counted was seen 1 times.\nMost seen: ")
+    for _ in range(3):
+        gw.request(query("page=counted"))
+    answers = at_once(gw, 20, params=query("page=counted"))
+    assert sorted(int(a.text.split()[3]) for a in answers) == list(
+        range(5, 25))
+    assert "counted" in gw.request().text
+
+
+def test_redis_says_when_it_is_not_there(own_example):
+    gw = own_example("redis.lua", "--lua-compat=5.3", args=["127.0.0.1", 1])
+    answer = gw.request()
+    assert (answer.status, answer.text) == (503,
+                                            "Nobody counts at the moment.\n")
+    gw.wait_log("could not connect to 127.0.0.1:1")
+
+
+# --- http_client.lua ------------------------------------------------------
+
+def test_http_client_asks_all(own_example, nginx):
+    base = f"http://127.0.0.1:{nginx.port}"
+    gw = own_example("http_client.lua", args=[
+        f"{base}/page", f"{base}/moved", f"{base}/none",
+        "http://127.0.0.1:1/", f"{base}/big"])
+    lines = gw.request().text.splitlines()
+    assert re.fullmatch(rf"{base}/page: 200, [\w/-]+, 8 bytes, \d\.\d s",
+                        lines[0])
+    assert ": 200, " in lines[1] and "8 bytes" in lines[1]  # it has followed
+    assert ": 404, " in lines[2]
+    assert lines[3] == "http://127.0.0.1:1/: connection refused"
+    assert f"{16 * MIB} bytes" in lines[4]
+
+
+def test_http_client_waits_for_all_at_once(own_example):
+    """Each server answers only when all have been asked."""
+    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(8)]
+    urls = [f"http://127.0.0.1:{s.getsockname()[1]}/" for s in servers]
+    gw = own_example("http_client.lua", args=urls)
+    with gw.connect() as conn:
+        conn.start(1)
+        peers = [server.accept()[0] for server in servers]
+        for peer in peers:
+            peer.recv(65536)
+            peer.sendall(b"HTTP/1.0 200 OK\r\n\r\nx")
+            peer.close()
+        assert conn.collect(1).text.count(": 200, no type, 1 bytes") == 8
+    for server in servers:
+        server.close()
+
+
 # --- cache.lua ------------------------------------------------------------
 
 # Says each time that a report is made.
