@@ -133,6 +133,7 @@ return function(fcgi, private)
     end
     port = check_place(self, host, port)
     if port == nil then
+      places[self] = nil
       return connect_pooled(self, host, options, connect_to, host:sub(6))
     end
     local address = pool_of(host, port)

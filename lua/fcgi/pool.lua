@@ -28,13 +28,11 @@ return function(private)
   end
 
   --- Connects a socket with connect(sock, ...) unless the pool of that name, or
-  --- of the name in options.pool, has a connection for it.
+  --- of the name in options.pool, has a connection for it; false: no pool.
   return function(sock, name, options, connect, ...)
     local got, err
     if not options then
       got, err = pool_take(sock, name)
-    elseif options.pool == false then
-      return connect(sock, ...)
     else
       local pool = options.pool
       got, err = pool_take(sock, pool == nil and name or pool,

@@ -63,6 +63,10 @@ int lua_pool_setkeepalive(lua_State *L)
     luaL_argcheck(L, seconds >= 0, 2, "not a number of seconds");
     lua_settop(L, 1);
     why = find_obstacle(L, self, &closes);
+    if (why == NULL && script_of(L)->is_closing) {
+        why = "closed"; /* so are the pools */
+        closes = true;
+    }
     if (why != NULL) {
         if (closes)
             lua_socket_close(L, self);
@@ -126,8 +130,20 @@ static unsigned check_option(lua_State *L, int index, const char *option,
     return (unsigned)count;
 }
 
-/* pool_take(socket, name[, size[, backlog]]) -> true | nil | false | nil, err
- */
+/* Notes the pool in which the next connection of a socket is to lie: that of
+ * the name at index 2, or none. */
+static void note_name(lua_State *L, struct lua_socket *self)
+{
+    if (lua_type(L, 2) == LUA_TSTRING)
+        lua_pushvalue(L, 2);
+    else
+        lua_pushnil(L);
+    lua_setiuservalue(L, 1, LUA_SOCKET_POOL);
+    self->reused = 0;
+}
+
+/* pool_take(socket, name[, size[, backlog]]) -> true | nil | false | nil, err;
+ * the name false: none */
 static int l_pool_take(lua_State *L)
 {
     struct lua_socket *self = lua_socket_check(L);
@@ -136,24 +152,25 @@ static int l_pool_take(lua_State *L)
     bool is_limited = !lua_isnoneornil(L, 4);
     struct socket_pool *pool;
 
-    if (lua_type(L, 2) != LUA_TSTRING)
+    if (lua_type(L, 2) != LUA_TSTRING &&
+        (!lua_isboolean(L, 2) || lua_toboolean(L, 2)))
         return bad_option(L, "pool", "a name", 2);
     lua_settop(L, 4);
     if (!self->has_pools)
         return 0;
     if (!list_is_empty(&self->io.writers))
         return lua_stream_fail(L, "socket busy connecting");
-    if (is_in_use(self))
-        return 0; /* connect_address says so, or goes on */
+    if (lua_stream_is_up(&self->io))
+        return 0; /* connect_address says so */
+    note_name(L, self);
+    if (is_in_use(self) || lua_isboolean(L, 2))
+        return 0; /* connect_address goes on, or connects to another place */
     pool = socket_pool_find(L, 2);
     if (pool == NULL && (is_limited || !lua_isnil(L, 3))) {
         pool = socket_pool_make(L, 2, size);
         pool->is_limited = is_limited;
         pool->backlog = backlog;
     }
-    lua_pushvalue(L, 2);
-    lua_setiuservalue(L, 1, LUA_SOCKET_POOL);
-    self->reused = 0;
     if (pool == NULL || (pool->idle_count == 0 && !pool->is_limited))
         return 0;
     if (pool->idle_count > 0 && socket_pool_has_place(pool)) {

@@ -12,6 +12,7 @@
 #include "script/wait.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <unistd.h>
 
 enum { SOCKET_MAGIC = 0x736f636b };
@@ -469,13 +470,17 @@ static int l_getfd(lua_State *L)
 static int l_setfd(lua_State *L)
 {
     struct lua_socket *self = lua_socket_check(L);
-    int fd = (int)luaL_checkinteger(L, 2);
+    lua_Integer number = luaL_checkinteger(L, 2);
+    int fd = number < 0 ? -1 : (int)number;
 
+    luaL_argcheck(L, number <= INT_MAX, 2, "not a descriptor");
     lua_settop(L, 1);
     if (self->io.stream != NULL && stream_fd(self->io.stream) == fd)
         return lua_socket_push_one(L);
     lua_stream_release(&self->io);
     socket_pool_leave(self);
+    lua_pushnil(L);
+    lua_setiuservalue(L, 1, LUA_SOCKET_POOL); /* nobody knows its peer */
     if (fd < 0)
         return lua_socket_push_one(L);
     lua_stream_need(L, &self->io);

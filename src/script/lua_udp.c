@@ -13,6 +13,7 @@
 #include "script/wait.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <unistd.h>
 
 enum { UDP_MAGIC = 0x75647073 };
@@ -169,9 +170,11 @@ static int l_getfd(lua_State *L)
 static int l_setfd(lua_State *L)
 {
     struct lua_udp *self = lua_udp_check(L);
-    int fd = (int)luaL_checkinteger(L, 2);
+    lua_Integer number = luaL_checkinteger(L, 2);
+    int fd = number < 0 ? -1 : (int)number;
     struct endpoint peer;
 
+    luaL_argcheck(L, number <= INT_MAX, 2, "not a descriptor");
     if (lua_udp_fd(self) == fd)
         return lua_udp_push_one(L);
     if (self->datagram != NULL) {

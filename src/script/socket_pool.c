@@ -387,7 +387,7 @@ static void move_tls(lua_State *L, int from, int to)
 }
 
 /* Makes an entry of what the socket at index 1 has, which is closed then.  May
- * raise before. */
+ * raise before; NULL: a finalizer has closed it meanwhile. */
 static struct idle *make_entry(lua_State *L, struct socket_pools *all,
                                struct lua_socket *sock)
 {
@@ -405,6 +405,11 @@ static struct idle *make_entry(lua_State *L, struct socket_pools *all,
         luaL_unref(L, LUA_REGISTRYINDEX, ref);
         return (void)luaL_error(L, "not enough memory"), NULL;
     }
+    if (!lua_stream_is_up(&sock->io)) {
+        luaL_unref(L, LUA_REGISTRYINDEX, ref);
+        pool_put(&all->entries, entry);
+        return NULL;
+    }
     *entry = (struct idle){ .all = all, .keeper = ref, .reused = sock->reused };
     list_init(&entry->link);
     if (keeper != NULL)
@@ -419,8 +424,10 @@ const char *socket_pool_put(lua_State *L, struct socket_pool *pool,
                             struct lua_socket *sock, double seconds)
 {
     struct idle *entry = make_entry(L, pool->all, sock);
-    const char *why = watch(entry);
+    const char *why = entry == NULL ? "closed" : watch(entry);
 
+    if (entry == NULL)
+        return why;
     if (why != NULL) {
         forget(entry);
         socket_pool_leave(sock);

@@ -158,6 +158,43 @@ def test_pool_can_be_done_without(lua):
         "why(s:setkeepalive()), id(open()))") == '2, 3, 0, "no pool", 1'
 
 
+@pytest.mark.parametrize("before,options", [
+    ("s:connect(host, port) s:close()", ", { pool = false }"),
+    ("s:settimeout(0) s:connect(host, stuck) s:settimeout(60)", ""),
+    ("s:settimeout(0) s:connect(host, stuck) s:settimeout(60)",
+     ", { pool = false }"),
+    ("fcgi.timeout(0.01, s.connect, s, host, stuck)", ""),
+])
+def test_pool_is_of_the_last_connect(server, lua, before, options):
+    """Not of one that was given up, or that has a pool where the next has
+    none."""
+    with socket.socket() as stuck:
+        stuck.bind(("127.0.0.1", 0))
+        stuck.listen(0)
+        fill = [socket.socket() for _ in range(2)]
+        for sock in fill:
+            sock.setblocking(False)
+            sock.connect_ex(stuck.getsockname())
+        code = (f"local stuck, s = {stuck.getsockname()[1]}, fcgi.tcp() "
+                f"{before} assert(s:connect(host, port{options})) "
+                "local kept = s:setkeepalive() == 1 "
+                "local t = fcgi.tcp() t:settimeout(0) "
+                "local other = t:connect(host, stuck) "
+                "local n = open():getreusedtimes() "
+                "return 200, {}, dump(kept, other, n)")
+        assert lua.text(code) == ("false, nil, 0" if options
+                                  else "true, nil, 1")
+        for sock in fill:
+            sock.close()
+
+
+def test_pool_is_not_that_of_a_descriptor_of_others(lua):
+    assert lua.text(
+        "local s, other = open(), open() local fd = other:getfd() "
+        "other:setfd(-1) s:setfd(fd) "
+        "return 200, {}, dump(why(s:setkeepalive()))") == '"no pool"'
+
+
 @pytest.mark.parametrize("family,host", [(socket.AF_INET6, "::1"),
                                          (socket.AF_UNIX, None)])
 def test_other_families(shared_gateway, tmp_path, family, host):
@@ -302,6 +339,31 @@ def test_stop_does_not_wait_for_them(server, lua_alone):
     lua.text("fill(3, 0) return 200")
     assert lua.gateway.stop() == 0
     server.wait_for(set())
+
+
+@pytest.mark.parametrize("fills", ["", "fill(1)"])
+def test_nothing_is_kept_when_the_script_ends(server, lua_alone, fills):
+    lua = lua_alone()
+    lua.text("last = fcgi.tcp() guard = setmetatable({}, { __gc = function() "
+             "fcgi.log('notice', 'kept: ', last:setkeepalive()) end }) "
+             f"{fills} assert(last:connect(host, port)) return 200")
+    assert lua.gateway.stop() == 0
+    lua.gateway.wait_log("kept: nil")
+    server.wait_for(set())
+
+
+def test_finalizer_may_close_what_is_kept(lua_alone):
+    """In an allocation of the pool, each of which collects all there is."""
+    lua = lua_alone()
+    assert lua.text(
+        "collectgarbage('incremental', 100, 1000, 40) "
+        "local seen = {} for i = 1, 20 do "
+        "local s <close> = open { pool = 'n' .. i } "
+        "collectgarbage() collectgarbage 'stop' "
+        "setmetatable({}, { __gc = function() s:close() end }) "
+        "collectgarbage 'restart' local err = why(s:setkeepalive()) "
+        "seen[tostring(err)] = true end return 200, {}, dump(seen)") == \
+        "{closed=true}"
 
 
 def test_nothing_is_left_open(server, lua_alone):
