@@ -83,6 +83,7 @@ static void wake_all(struct lua_stream *self)
 {
     self->has_tls = false;
     self->closings++;
+    self->scanned_to = 0; /* what nobody has read is not counted */
     task_wake_list(&self->readers);
     task_wake_list(&self->writers);
     task_wake_list(&self->raw_waiters);

@@ -32,10 +32,17 @@ static const size_t taken = 0, too_much = SIZE_MAX;
 
 /* --- results -------------------------------------------------------------- */
 
+/* What was pushed may have run a finalizer, which has closed the stream or read
+ * on. */
 static void consume(struct lua_stream *self, size_t n)
 {
+    size_t there = self->stream == NULL ? 0 : stream_input(self->stream).len;
+
+    if (n > there)
+        n = there;
     self->consumed += n;
-    stream_consume(self->stream, n);
+    if (n > 0)
+        stream_consume(self->stream, n);
 }
 
 static size_t prefix_len(lua_State *L)
@@ -114,6 +121,15 @@ static int fail_without(lua_State *L, enum receive_kind kind, const char *err)
     lua_pushliteral(L, "");
     add_prefix(L);
     return 3;
+}
+
+/* What had come of a stream that was closed; by now there may be another one,
+ * whose bytes are not ours. */
+static int fail_closed(lua_State *L, struct lua_stream *self,
+                       enum receive_kind kind)
+{
+    return lua_stream_is_open(self) ? fail_without(L, kind, "closed")
+                                    : fail(L, self, kind, "closed");
 }
 
 /* --- looking at the input ------------------------------------------------- */
@@ -310,7 +326,7 @@ static int tls_read_k(lua_State *L, int status, lua_KContext ctx)
 
     (void)status;
     if (was_closed(L, self))
-        return fail(L, self, kind, "closed");
+        return fail_closed(L, self, kind);
     if (lua_type(L, -2) == LUA_TSTRING) {
         bytes.data = lua_tolstring(L, -2, &bytes.len);
         if (!stream_feed(self->stream, bytes))
@@ -353,7 +369,7 @@ static int read_on(lua_State *L, enum receive_kind kind)
     bool is_last_try = false;
 
     if (was_closed(L, self))
-        return fail(L, self, kind, "closed");
+        return fail_closed(L, self, kind);
     if (!lua_stream_is_open(self)) /* what is left is another reader's */
         return fail_without(L, kind, "closed");
     if (!list_is_empty(&self->readers)) /* perhaps since the task was woken */

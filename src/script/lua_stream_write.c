@@ -391,6 +391,7 @@ void lua_stream_join(lua_State *L)
 
 static int send_list(lua_State *L, struct lua_stream *self)
 {
+    unsigned closings = self->closings;
     struct gather gather;
     size_t len;
     char *rest;
@@ -410,6 +411,11 @@ static int send_list(lua_State *L, struct lua_stream *self)
     len = measure(L, AT_BYTES) - gather.sent;
     rest = lua_newuserdatauv(L, len, 0);
     copy_list(L, AT_BYTES, gather.sent, rest, len);
+    if (self->closings != closings) { /* by a finalizer */
+        lua_stream_fail(L, "closed");
+        lua_pushinteger(L, (lua_Integer)gather.sent);
+        return 3;
+    }
     lua_replace(L, AT_BYTES);
     lay_out(L, self, 0, len, gather.sent);
     return go_on(L, self, 0, STREAM_WAIT);

@@ -740,6 +740,31 @@ def test_a_cancelled_receive_loses_nothing(lua, peer):
     assert run.end() == '"cancelled", "beg", "un, ended"'
 
 
+def test_a_line_begun_on_a_connection_is_not_of_the_next(lua, peer):
+    run = Run(lua, peer, "local t = fcgi.spawn(sock.receive, sock) "
+              "while not sock:dirty() do fcgi.sleep(0) end fcgi.sleep(0) "
+              "t:cancel() t:join() sock:close() "
+              f"assert(sock:connect({peer.there})) MARK "
+              "while not sock:dirty() do fcgi.sleep(0) end "
+              + dumped("sock:receive '*l'"))
+    run.sock.sendall(b"a long beginning")
+    run.marked()
+    peer.accept().sendall(b"a\nb\n")
+    assert run.end() == '"a"'
+
+
+def test_who_waited_gets_nothing_of_the_next_connection(lua, local):
+    run = Run(lua, local, "local t = fcgi.spawn(sock.receive, sock) "
+              "fcgi.sleep(0) sock:settimeout(0) sock:close() "
+              f"assert(sock:connect({local.there})) "
+              "MARK repeat until sock:receive(1) local a = { t:join() } "
+              "sock:settimeout(60) "
+              + dumped("a, sock:receive()"))
+    run.marked()
+    local.accept().sendall(b"-ours\n")
+    assert run.end() == '{2="closed", 3=""}, "ours"'
+
+
 def test_a_cancelled_send_sends_no_more(lua, peer):
     run = Run(lua, peer, "local t = fcgi.spawn(sock.send, sock, BIG) "
               "fcgi.sleep(0) t:cancel() local _, why = t:join() "
@@ -898,6 +923,39 @@ def test_a_finalizer_may_use_sockets(gateway, peer):
     assert "gc: " in gw.log()
 
 
+# Whose finalizer closes the socket in one of the allocations of the code.
+CLOSES = ("collectgarbage() collectgarbage() collectgarbage 'stop' "
+          "setmetatable({}, { __gc = function() sock:close() end }) "
+          "collectgarbage 'restart' ")
+
+
+@pytest.mark.parametrize("read", [
+    "function() return sock:receive(1000) end",
+    "function() return sock:receiveany(1000) end",
+    "sock:receiveuntil 'y'",
+    "sock:receiveuntil('zz')",
+])
+def test_a_finalizer_may_close_what_is_read(lua, peer, read):
+    size = "(1000)" if read.endswith("'zz')") else "()"
+    run = Run(lua, peer, f"sock:receive(1) local read = {read} {CLOSES} "
+              f"local _, err repeat _, err = read{size} until err "
+              + dumped("err, sock:getfd()"))
+    run.sock.sendall(b"!")
+    try:
+        while True:
+            run.sock.sendall((b"x" * 999 + b"y") * 64)
+    except OSError:
+        pass
+    assert run.end() == '"closed", -1'
+
+
+def test_a_finalizer_may_close_what_is_written(lua, peer):
+    run = Run(lua, peer, "sock:settimeout(60) local list = { BIG } " + CLOSES +
+              "local ok, err, sent = sock:send(list) "
+              + dumped("ok, err, sent < 1 << 24"))
+    assert run.end() == 'nil, "closed", true'
+
+
 # --- what else a socket has --------------------------------------------------
 
 def test_names_and_figures(lua, peer):
@@ -947,11 +1005,13 @@ def test_a_descriptor_changes_hands(lua, peer):
               "local fd = sock:getfd() assert(sock:setfd(fd) == 1) "
               "sock:setfd(-1) other:setfd(fd) "
               "local bad = { fcgi.tcp():setfd(9999) } "
+              "bad[3] = pcall(other.setfd, other, 1 << 32) "
               + dumped("{ t:join() }, sock:getfd(), other:getfd() == fd, bad, "
                        "other:receive(), tostring(other):match '{(.-)}'"))
     run.sock.sendall(b"hello\n")
     assert run.end() == (
-        '{2="closed", 3=""}, -1, true, {2="closed"}, "hello", "client"')
+        '{2="closed", 3=""}, -1, true, {2="closed", 3=false}, "hello", '
+        '"client"')
 
 
 def test_wait_knows_what_was_received(lua, peer):
