@@ -40,8 +40,8 @@ end
 local function wait_for(self, want, deadline, side)
   local ok, err = wait_raw(self.sock, want == "wantread" and "r" or "w",
     deadline and math.max(deadline - now(), 0), side)
-  if ok and not self.conn then
-    return nil, "closed"
+  if ok and (self.failure or not self.conn) then -- another task has seen it
+    return nil, self.failure or "closed"
   end
   return ok, err
 end
