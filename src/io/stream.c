@@ -133,6 +133,16 @@ static void tell_or_stop(struct stream *stream, enum stream_side side)
         stop_writer(stream);
 }
 
+/* What somebody waits for may be there. */
+static void tell_of_input(struct stream *stream)
+{
+    if (stream->want == 0 ||
+        (stream->in.len < stream->want && !stream->has_ended))
+        return;
+    stream->want = 0;
+    stream_tell(stream, STREAM_IN);
+}
+
 static void on_readable(struct ev_loop *ev, struct ev_io *watcher, int events)
 {
     struct stream *stream = watcher->data;
@@ -149,11 +159,7 @@ static void on_readable(struct ev_loop *ev, struct ev_io *watcher, int events)
         stop_reader(stream);
         stream->may_have_more = true;
     }
-    if (stream->want > 0 &&
-        (stream->in.len >= stream->want || stream->has_ended)) {
-        stream->want = 0;
-        stream_tell(stream, STREAM_IN);
-    }
+    tell_of_input(stream);
 }
 
 static void on_writable(struct ev_loop *ev, struct ev_io *watcher, int events)
@@ -194,13 +200,14 @@ static bool can_receive(const struct stream *stream)
 /* Receives until nothing more is to be had, or that much is there. */
 static void receive_up_to(struct stream *stream, size_t want)
 {
-    size_t before = stream->in.len;
+    size_t before = stream->in.len, others = stream->want;
 
     stream->want = want;
     while (stream->may_have_more && stream->in.len < want &&
            stream->in.len - before < READ_CAP)
         receive(stream);
-    stream->want = 0;
+    stream->want = others;
+    tell_of_input(stream);
 }
 
 /* Memory may be there by now. */
@@ -227,7 +234,8 @@ enum stream_result stream_read(struct stream *stream, size_t want)
     }
     if (!can_receive(stream))
         return STREAM_END;
-    stream->want = want;
+    if (stream->want == 0 || want < stream->want) /* another may wait, too */
+        stream->want = want;
     start_reader(stream);
     return STREAM_WAIT;
 }
@@ -296,7 +304,6 @@ enum stream_result stream_write(struct stream *stream,
     while (n == -1 && errno == EINTR);
     if (n == -1 && errno != EAGAIN && errno != ENOBUFS) {
         stream->error = errno;
-        stop_writer(stream);
         return STREAM_FAILED;
     }
     if (n > 0) {
@@ -305,7 +312,8 @@ enum stream_result stream_write(struct stream *stream,
         stream->stats.last_out = stream->streams->loop->now;
     }
     if (*taken == asked) {
-        stop_writer(stream);
+        if (!stream->wants_out) /* nobody else waits for room */
+            stop_writer(stream);
         return STREAM_DONE;
     }
     stream->wants_out = true;
@@ -326,6 +334,11 @@ void stream_set_raw(struct stream *stream, bool is_raw)
         stop_reader(stream);
     else if (can_receive(stream))
         start_reader(stream);
+}
+
+bool stream_is_raw(const struct stream *stream)
+{
+    return stream->is_raw;
 }
 
 void stream_await(struct stream *stream, enum stream_side side)

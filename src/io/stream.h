@@ -41,7 +41,8 @@ enum stream_result {
 /* Whose stream it is. */
 struct stream_ops {
     /* What STREAM_WAIT was said of may be done now, or has failed: ask again.
-     * Called in the hear phase; it may close the stream, but not delete it. */
+     * Called in the hear phase, or while another waiter reads; it may close the
+     * stream, but not delete it. */
     void (*news)(void *owner, enum stream_side side);
     /* Does somebody still wait for them?  Who gave up need not tell. */
     bool (*is_awaited)(void *owner, enum stream_side side);
@@ -165,8 +166,11 @@ enum stream_result stream_accept(struct stream *listener, struct stream *out);
  * STREAM_END for what is not in the buffer. */
 void stream_set_raw(struct stream *stream, bool is_raw);
 
-/* News of that side come when the descriptor of a raw stream is ready for it.
- */
+/* So is a listener. */
+bool stream_is_raw(const struct stream *stream);
+
+/* News of that side come when the descriptor is ready for it; of STREAM_IN only
+ * if the stream is raw. */
 void stream_await(struct stream *stream, enum stream_side side);
 
 /* --- figures -------------------------------------------------------------- */

@@ -151,11 +151,11 @@ static int l_wait(lua_State *L)
     int fd;
 
     lua_settop(L, 3);
-    if (lua_socket_is_one(L))
-        return lua_socket_await(L, check_mode(L), check_seconds(L));
-    fd = check_fd(L);
     mode = got = check_mode(L);
     seconds = check_seconds(L);
+    if (lua_socket_test(L) != NULL)
+        return lua_socket_await(L, mode, seconds);
+    fd = check_fd(L);
     lua_settop(L, 3);
     if (fd >= 0 && (mode & READY_READ) != 0 && is_dirty(L)) {
         if (ready_look(fd, mode, &got) != READY_NOW)

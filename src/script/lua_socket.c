@@ -17,9 +17,6 @@
 
 enum { SOCKET_MAGIC = 0x736f636b };
 
-/* The stack of a connect. */
-enum { AT_SELF = 1, AT_HOST, AT_PORT, AT_SECONDS, AT_STARTED, AT_CLOSINGS };
-
 static bool is_class(lua_State *L, const void *metatable)
 {
     const void *const *classes = script_of(L)->socket_classes;
@@ -29,7 +26,7 @@ static bool is_class(lua_State *L, const void *metatable)
 }
 
 /* debug.setmetatable can lend the classes to anything. */
-static struct lua_socket *socket_at_1(lua_State *L)
+struct lua_socket *lua_socket_test(lua_State *L)
 {
     struct lua_socket *self = lua_touserdata(L, 1);
 
@@ -45,14 +42,9 @@ static struct lua_socket *socket_at_1(lua_State *L)
     return NULL;
 }
 
-bool lua_socket_is_one(lua_State *L)
-{
-    return socket_at_1(L) != NULL;
-}
-
 struct lua_socket *lua_socket_check(lua_State *L)
 {
-    struct lua_socket *self = socket_at_1(L);
+    struct lua_socket *self = lua_socket_test(L);
 
     if (self == NULL)
         errors_bad_self(L, "socket", "sock"); /* raises */
@@ -107,189 +99,6 @@ static int l_ngx_tcp(lua_State *L)
 
     self->has_pools = true;
     lua_stream_set_limit(&self->io, NGX_TIMEOUT, false);
-    return 1;
-}
-
-/* --- connecting ----------------------------------------------------------- */
-
-static double left(lua_State *L, const struct lua_socket *self)
-{
-    double started = lua_tonumber(L, AT_STARTED), seconds;
-
-    if (lua_isnil(L, AT_SECONDS))
-        return lua_stream_left(&self->io, LUA_STREAM_CONNECT, started);
-    seconds = started + lua_tonumber(L, AT_SECONDS) - loop_now();
-    return seconds > 0 ? seconds : 0;
-}
-
-/* With no time at all it goes on, and whoever waits for the socket to be
- * writable may ask again, as with LuaSocket. */
-static int give_up(lua_State *L, struct lua_socket *self)
-{
-    if (!lua_isnil(L, AT_SECONDS) ||
-        (self->io.limits[LUA_STREAM_CONNECT] != 0 && self->io.total != 0))
-        stream_close(self->io.stream);
-    return lua_stream_fail(L, "timeout");
-}
-
-static int connect_k(lua_State *L, int status, lua_KContext ctx)
-{
-    struct lua_socket *self = lua_touserdata(L, AT_SELF);
-    enum stream_result result;
-    double seconds;
-
-    (void)status;
-    (void)ctx;
-    if (self->io.stream == NULL ||
-        (unsigned)lua_tointeger(L, AT_CLOSINGS) != self->io.closings)
-        return lua_stream_fail(L, "closed");
-    result = stream_connected(self->io.stream);
-    if (result == STREAM_DONE) {
-        self->kind = LUA_SOCKET_CLIENT;
-        return lua_socket_push_one(L);
-    }
-    if (result != STREAM_WAIT)
-        return lua_stream_fail_with(L, &self->io, result);
-    if (!list_is_empty(&self->io.writers))
-        return lua_stream_fail(L, "socket busy connecting");
-    seconds = left(L, self);
-    if (seconds == 0)
-        return give_up(L, self);
-    return task_wait_in(L, &self->io.writers, seconds, 0, connect_k);
-}
-
-/* Reads where to connect: an address and a port, or the path of a unix socket.
- */
-static const char *read_endpoint(lua_State *L, struct lua_socket *self,
-                                 struct endpoint *to)
-{
-    const char *host = luaL_checkstring(L, AT_HOST);
-    lua_Integer port = luaL_optinteger(L, AT_PORT, 0);
-
-    luaL_argcheck(L, port >= 0 && port <= UINT16_MAX, AT_PORT, "not a port");
-    if (lua_isnoneornil(L, AT_PORT))
-        return endpoint_unix(to, host) ? NULL : socket_error(ENAMETOOLONG);
-    luaL_argcheck(L, endpoint_ip(to, host, (uint16_t)port), AT_HOST,
-                  "not an address");
-    if (self->family != AF_UNSPEC && to->as.any.sa_family != self->family)
-        return socket_error(EAFNOSUPPORT);
-    return NULL;
-}
-
-bool lua_socket_make(lua_State *L, struct lua_socket *self, int family)
-{
-    int status;
-
-    if (stream_fd(self->io.stream) != -1)
-        return true; /* it was bound */
-    status = stream_open(self->io.stream, family);
-    if (status == -1 && errno == EMFILE) {
-        lua_gc(L, LUA_GCCOLLECT, 0);
-        if (self->io.stream == NULL) { /* a finalizer has closed it */
-            errno = EBADF;
-            return false;
-        }
-        status = stream_open(self->io.stream, family);
-    }
-    return status == 0 && lua_socket_apply(self) == 0;
-}
-
-/* An option may be one that the new socket cannot have. */
-static int fail_to_open(lua_State *L, struct lua_socket *self)
-{
-    int error = errno;
-
-    if (self->io.stream != NULL)
-        stream_close(self->io.stream);
-    return lua_stream_fail(L, socket_error(error));
-}
-
-static bool is_same(const struct endpoint *a, const struct endpoint *b)
-{
-    return a->len == b->len && memcmp(&a->as, &b->as, a->len) == 0;
-}
-
-/* connect_address(socket, address or path[, port[, seconds]]) -> 1 | nil, err:
- * one attempt; without a port the first is a path */
-static int l_connect_address(lua_State *L)
-{
-    struct lua_socket *self = lua_socket_check(L);
-    struct endpoint to;
-    const char *wrong = read_endpoint(L, self, &to);
-    bool goes_on;
-
-    luaL_argcheck(L,
-                  lua_isnoneornil(L, AT_SECONDS) ||
-                      luaL_checknumber(L, AT_SECONDS) >= 0,
-                  AT_SECONDS, "not a number of seconds");
-    lua_settop(L, AT_SECONDS);
-    if (wrong != NULL)
-        return lua_stream_fail(L, wrong);
-    lua_stream_need(L, &self->io);
-    if (!task_can_wait(L))
-        task_begin_wait(L); /* raises, before anything was begun */
-    if (lua_stream_is_up(&self->io))
-        return lua_stream_fail(L, "already connected");
-    goes_on = stream_is_connecting(self->io.stream);
-    if (goes_on && !list_is_empty(&self->io.writers))
-        return lua_stream_fail(L, "socket busy connecting");
-    if (goes_on && !is_same(&self->to, &to)) {
-        stream_close(self->io.stream);
-        goes_on = false;
-    }
-    self->to = to;
-    if (!goes_on && !lua_socket_make(L, self, to.as.any.sa_family))
-        return fail_to_open(L, self);
-    if (!goes_on)
-        stream_connect(self->io.stream, &to);
-    lua_pushnumber(L, loop_now());
-    lua_pushinteger(L, self->io.closings);
-    return connect_k(L, LUA_OK, 0);
-}
-
-/* is_address(text): is it numeric? */
-static int l_is_address(lua_State *L)
-{
-    struct endpoint endpoint;
-
-    lua_pushboolean(L, endpoint_ip(&endpoint, luaL_checkstring(L, 1), 0));
-    return 1;
-}
-
-/* is_socket(value) */
-static int l_is_socket(lua_State *L)
-{
-    luaL_checkany(L, 1);
-    lua_pushboolean(L, socket_at_1(L) != NULL);
-    return 1;
-}
-
-/* state_of(socket) -> 4 or 6 or nil, the family that it may have; a number that
- * changes when it is closed */
-static int l_state_of(lua_State *L)
-{
-    const struct lua_socket *self = lua_socket_check(L);
-
-    if (self->family == AF_UNSPEC)
-        lua_pushnil(L);
-    else
-        lua_pushinteger(L, self->family == AF_INET ? 4 : 6);
-    lua_pushinteger(L, self->io.closings);
-    return 2;
-}
-
-/* connect_limit(socket) -> the seconds that a connect may take, or nil */
-static int l_connect_limit(lua_State *L)
-{
-    const struct lua_socket *self = lua_socket_check(L);
-    double limit = self->io.limits[LUA_STREAM_CONNECT];
-
-    if (self->io.total >= 0 && (limit < 0 || self->io.total < limit))
-        limit = self->io.total;
-    if (limit < 0)
-        luaL_pushfail(L);
-    else
-        lua_pushnumber(L, limit);
     return 1;
 }
 
@@ -577,88 +386,6 @@ static int l_tostring(lua_State *L)
     return 1;
 }
 
-/* --- for lua/fcgi --------------------------------------------------------- */
-
-/* set_raw(socket, bool): nothing is received into the buffer, and wait_raw
- * works */
-static int l_set_raw(lua_State *L)
-{
-    struct lua_socket *self = lua_socket_check(L);
-
-    if (self->io.stream != NULL)
-        stream_set_raw(self->io.stream, lua_toboolean(L, 2));
-    return 0;
-}
-
-/* set_tls(socket, object or nil): see lua_stream.h; the socket becomes raw */
-static int l_set_tls(lua_State *L)
-{
-    struct lua_socket *self = lua_socket_check(L);
-
-    lua_settop(L, 2);
-    self->io.has_tls = self->io.stream != NULL && !lua_isnil(L, 2);
-    if (self->io.stream != NULL)
-        stream_set_raw(self->io.stream, self->io.has_tls);
-    lua_setiuservalue(L, 1, LUA_STREAM_TLS);
-    return 0;
-}
-
-/* tls_of(socket) -> what set_tls has set | nil */
-static int l_tls_of(lua_State *L)
-{
-    const struct lua_socket *self = lua_socket_check(L);
-
-    if (self->io.has_tls)
-        lua_getiuservalue(L, 1, LUA_STREAM_TLS);
-    else
-        lua_pushnil(L);
-    return 1;
-}
-
-/* The stack: socket, mode, seconds, started, closings. */
-static int raw_k(lua_State *L, int status, lua_KContext ctx)
-{
-    const struct lua_socket *self = lua_touserdata(L, AT_SELF);
-
-    (void)status;
-    (void)ctx;
-    if (self->io.stream == NULL ||
-        (unsigned)lua_tointeger(L, 5) != self->io.closings)
-        return lua_stream_fail(L, "closed");
-    if (!lua_isnil(L, 3) &&
-        loop_now() >= lua_tonumber(L, 4) + lua_tonumber(L, 3))
-        return lua_stream_fail(L, "timeout");
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
-/* wait_raw(socket, "r" | "w" | "rw"[, seconds[, "r" | "w"]]) -> true | nil,
- * "timeout" or "closed"; it may say true too early */
-static int l_wait_raw(lua_State *L)
-{
-    struct lua_socket *self = lua_socket_check(L);
-    const char *mode = luaL_checkstring(L, 2);
-    double seconds = lua_stream_check_limit(L, 3);
-    const char *side = luaL_optstring(L, 4, "");
-    struct list *waiters = *side == 'r'   ? &self->io.readers
-                           : *side == 'w' ? &self->io.writers
-                                          : &self->io.raw_waiters;
-
-    lua_settop(L, 3);
-    if (!lua_stream_is_up(&self->io))
-        return lua_stream_fail(L, "closed");
-    if (seconds == 0)
-        return lua_stream_fail(L, "timeout");
-    task_begin_wait(L);
-    if (strchr(mode, 'r') != NULL)
-        stream_await(self->io.stream, STREAM_IN);
-    if (strchr(mode, 'w') != NULL)
-        stream_await(self->io.stream, STREAM_OUT);
-    lua_pushnumber(L, loop_now());
-    lua_pushinteger(L, self->io.closings);
-    return task_wait_in(L, waiters, seconds, 0, raw_k);
-}
-
 /* --- the class ------------------------------------------------------------ */
 
 /* Adds functions to the table at index; the classes are on top of the stack. */
@@ -716,20 +443,8 @@ void lua_socket_open(lua_State *L)
         { NULL, NULL },
     };
     static const luaL_Reg private[] = {
-        { "tcp", l_tcp },
-        { "ngx_tcp", l_ngx_tcp },
-        { "unix", l_unix },
-        { "receive_bytes", l_receive_bytes },
-        { "connect_address", l_connect_address },
-        { "connect_limit", l_connect_limit },
-        { "is_socket", l_is_socket },
-        { "state_of", l_state_of },
-        { "is_address", l_is_address },
-        { "busy", lua_socket_busy },
-        { "set_raw", l_set_raw },
-        { "set_tls", l_set_tls },
-        { "tls_of", l_tls_of },
-        { "wait_raw", l_wait_raw },
+        { "tcp", l_tcp },   { "ngx_tcp", l_ngx_tcp },
+        { "unix", l_unix }, { "receive_bytes", l_receive_bytes },
         { NULL, NULL },
     };
     static const char *const names[] = { "methods", "ngx_methods",
@@ -740,6 +455,8 @@ void lua_socket_open(lua_State *L)
     for (int i = 0; i < 2 * LUA_SOCKET_CLASSES; i++)
         lua_newtable(L); /* tables of methods, then the classes */
     add_functions(L, table, private);
+    add_functions(L, table, lua_socket_connecting);
+    add_functions(L, table, lua_socket_layering);
     add_functions(L, table, lua_pool_functions);
     add_functions(L, own, methods);
     for (int i = 0; i < LUA_SOCKET_CLASSES; i++) {

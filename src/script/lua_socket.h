@@ -8,6 +8,8 @@
 
 #include "script/lua_stream.h"
 
+#include <lauxlib.h>
+
 /* What LuaSocket calls the kinds of a socket. */
 enum lua_socket_kind {
     LUA_SOCKET_MASTER, /* it has done nothing yet */
@@ -43,13 +45,12 @@ enum {
     LUA_SOCKET_CLASSES = LUA_SOCKET_UNIX_CLASS
 };
 
-/* Is there a socket at index 1?  For who is no method. */
-bool lua_socket_is_one(lua_State *L);
+/* The same, but NULL if it is none; for who is no method. */
+struct lua_socket *lua_socket_test(lua_State *L);
 
 /* The rest of fcgi.wait (lua_socket_await.c) for the socket at index 1; the
  * mode is of ready.h, and for as long as it takes if seconds is negative. */
 int lua_socket_await(lua_State *L, unsigned mode, double seconds);
-int lua_socket_busy(lua_State *L); /* a function: see below */
 
 /* Pushes a new one, closed, of one of the classes; for methods. */
 struct lua_socket *lua_socket_push(lua_State *L, int class, int family);
@@ -85,6 +86,10 @@ int lua_socket_getoption(lua_State *L);
 /* Sets on a new descriptor what was set before.  Returns 0, or -1 with errno.
  */
 int lua_socket_apply(const struct lua_socket *self);
+
+/* Parts of the table below, with the upvalues of methods: lua_socket_connect.c,
+ * lua_socket_layer.c. */
+extern const luaL_Reg lua_socket_connecting[], lua_socket_layering[];
 
 /* Adds to the table on top of the stack, which only lua/fcgi gets:
  *     methods                   the table in which methods are looked up

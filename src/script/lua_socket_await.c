@@ -1,5 +1,6 @@
 /* lua_socket_await.c -- fcgi.wait for a socket of ours.  Its stream receives
  * what comes, so that its descriptor does not tell what there is to be read.
+ * Any number of tasks may wait, beside who reads and who writes.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -35,15 +36,6 @@ static unsigned look(lua_State *L, const struct lua_socket *self, unsigned mode)
     return got & mode;
 }
 
-static const char *find_obstacle(const struct lua_socket *self, unsigned mode)
-{
-    if ((mode & READY_READ) && !list_is_empty(&self->io.readers))
-        return "socket busy reading";
-    if ((mode & READY_WRITE) && !list_is_empty(&self->io.writers))
-        return "socket busy writing";
-    return NULL;
-}
-
 /* News of a connect come by themselves. */
 static void ask_for_news(struct lua_socket *self, unsigned mode)
 {
@@ -51,8 +43,7 @@ static void ask_for_news(struct lua_socket *self, unsigned mode)
 
     if (stream_is_connecting(stream))
         return;
-    if ((mode & READY_READ) &&
-        (self->io.has_tls || self->kind == LUA_SOCKET_SERVER))
+    if ((mode & READY_READ) && stream_is_raw(stream))
         stream_await(stream, STREAM_IN);
     else if (mode & READY_READ)
         stream_read(stream, stream_input(stream).len + 1);
@@ -74,19 +65,15 @@ static int await_k(lua_State *L, int status, lua_KContext mode)
 {
     struct lua_socket *self = lua_touserdata(L, AT_SELF);
     double seconds = lua_tonumber(L, AT_SECONDS);
-    const char *obstacle;
     unsigned got;
 
     (void)status;
-    if (self->io.stream == NULL || stream_fd(self->io.stream) == -1 ||
+    if (!lua_stream_is_open(&self->io) ||
         (unsigned)lua_tointeger(L, AT_CLOSINGS) != self->io.closings)
         return lua_stream_fail(L, "closed");
     got = look(L, self, (unsigned)mode);
     if (got != 0)
         return push_modes(L, got);
-    obstacle = find_obstacle(self, (unsigned)mode);
-    if (obstacle != NULL)
-        return lua_stream_fail(L, obstacle);
     if (seconds >= 0) {
         seconds += lua_tonumber(L, AT_STARTED) - loop_now();
         if (seconds <= 0)
@@ -95,15 +82,6 @@ static int await_k(lua_State *L, int status, lua_KContext mode)
     task_begin_wait(L);
     ask_for_news(self, (unsigned)mode);
     return task_wait_in(L, &self->io.raw_waiters, seconds, mode, await_k);
-}
-
-/* busy(socket) -> what another task does with it | nil */
-int lua_socket_busy(lua_State *L)
-{
-    const char *obstacle = find_obstacle(lua_socket_check(L), READY_BOTH);
-
-    lua_pushstring(L, obstacle); /* nil for NULL */
-    return 1;
 }
 
 int lua_socket_await(lua_State *L, unsigned mode, double seconds)

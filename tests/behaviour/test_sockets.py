@@ -96,6 +96,11 @@ def reset(sock):
 BIG = "('x'):rep(4096):rep(4096)"
 
 
+LISTEN = ("local server <close> = fcgi.tcp() assert(server:bind('127.0.0.1', 0"
+          ") == 1 and server:listen() == 1) local host, port = "
+          "server:getsockname() ")
+
+
 class Run:
     """A handler under way, whose code sees sock, connected to the peer.  MARK
     in it writes a line that marked() waits for; BIG is 16 MiB."""
@@ -1006,8 +1011,10 @@ def test_a_descriptor_changes_hands(lua, peer):
               "sock:setfd(-1) other:setfd(fd) "
               "local bad = { fcgi.tcp():setfd(9999) } "
               "bad[3] = pcall(other.setfd, other, 1 << 32) "
+              "local bad = { fcgi.tcp():setfd(9999) } other:send 'go' "
               + dumped("{ t:join() }, sock:getfd(), other:getfd() == fd, bad, "
                        "other:receive(), tostring(other):match '{(.-)}'"))
+    assert run.sock.recv(2) == b"go"
     run.sock.sendall(b"hello\n")
     assert run.end() == (
         '{2="closed", 3=""}, -1, true, {2="closed", 3=false}, "hello", '
@@ -1022,12 +1029,52 @@ def test_wait_knows_what_was_received(lua, peer):
     assert run.end() == '"r", "rw", "left"'
 
 
+def test_wait_hears_what_the_socket_receives(lua, peer):
+    run = Run(lua, peer, "local a = { fcgi.wait(sock, 'r', 0.01) } "
+              "local b = fcgi.spawn(fcgi.wait, sock, 'rw') "
+              "local c, d = fcgi.spawn(fcgi.wait, sock, 'r', 60), "
+              "fcgi.spawn(fcgi.wait, sock, 'r') fcgi.sleep(0) sock:send 'go' "
+              + dumped("a, b:join(), c:join(), d:join(), "
+                       "{ fcgi.wait(sock, 'r', 0) }, sock:receive(5), "
+                       "fcgi.wait(sock, 'r'), sock:receive()"))
+    assert run.sock.recv(2) == b"go"
+    run.sock.sendall(b"hello")
+    run.sock.close()
+    assert run.end() == ('{2="timeout"}, "w", "r", "r", {"r"}, "hello", "r", '
+                         'nil, "closed", ""')
+
+
+def test_wait_for_room(lua, peer):
+    run = Run(lua, peer, "sock:settimeout(0) sock:send(BIG) "
+              "local a = { fcgi.wait(sock, 'w', 0) } "
+              "local t = fcgi.spawn(fcgi.wait, sock, 'w', 60) fcgi.sleep(0) "
+              "local u = fcgi.spawn(fcgi.wait, sock, 'rw') fcgi.sleep(0) "
+              "sock:send 'x' MARK " + dumped("a, t:join(), u:join()"))
+    run.marked()
+    while run.sock.recv(MIB):
+        pass
+    assert run.end() == '{2="timeout"}, "w", "w"'
+
+
+def test_wait_ends_with_the_socket(lua, peer):
+    run = Run(lua, peer, "local t = fcgi.spawn(fcgi.wait, sock, 'r') "
+              "fcgi.sleep(0) sock:close() "
+              + dumped("{ t:join() }, { fcgi.wait(sock, 'w') }, "
+                       "{ fcgi.wait(fcgi.tcp(), 'r', 0) }"))
+    assert run.end() == '{2="closed"}, {2="closed"}, {2="closed"}'
+
+
+def test_wait_for_a_server(lua):
+    assert lua.text(
+        LISTEN + "local a = { fcgi.wait(server, 'r', 0) } "
+        "local t = fcgi.spawn(fcgi.wait, server, 'r') fcgi.sleep(0) "
+        "local s <close> = fcgi.connect(host .. ':' .. port) "
+        + dumped("a, t:join(), fcgi.wait(server, 'r', 0), "
+                 "server:accept() ~= nil")
+        ) == '{2="timeout"}, "r", "r", true'
+
+
 # --- listening ---------------------------------------------------------------
-
-LISTEN = ("local server <close> = fcgi.tcp() assert(server:bind('127.0.0.1', 0"
-          ") == 1 and server:listen() == 1) local host, port = "
-          "server:getsockname() ")
-
 
 def test_a_server_serves(lua):
     assert lua.text(
