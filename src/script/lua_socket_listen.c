@@ -66,6 +66,27 @@ int lua_socket_listen(lua_State *L)
     return lua_socket_push_one(L);
 }
 
+static bool was_closed(lua_State *L, const struct lua_socket *self)
+{
+    return self->io.stream == NULL ||
+           (unsigned)lua_tointeger(L, AT_CLOSINGS) != self->io.closings;
+}
+
+/* Where there are no descriptors the collector runs: see lua_socket_make. */
+static enum stream_result take_next(lua_State *L, struct lua_socket *self,
+                                    struct lua_socket *client)
+{
+    enum stream_result result =
+        stream_accept(self->io.stream, client->io.stream);
+
+    if (result != STREAM_FAILED || stream_error(self->io.stream) != EMFILE)
+        return result;
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    if (was_closed(L, self)) /* by a finalizer */
+        return STREAM_END;
+    return stream_accept(self->io.stream, client->io.stream);
+}
+
 static int accept_k(lua_State *L, int status, lua_KContext ctx)
 {
     struct lua_socket *self = lua_touserdata(L, AT_SELF);
@@ -75,12 +96,11 @@ static int accept_k(lua_State *L, int status, lua_KContext ctx)
 
     (void)status;
     (void)ctx;
-    if (self->io.stream == NULL ||
-        (unsigned)lua_tointeger(L, AT_CLOSINGS) != self->io.closings)
+    if (was_closed(L, self))
         return lua_stream_fail(L, "closed");
     if (!list_is_empty(&self->io.readers))
         return lua_stream_fail(L, "socket busy reading");
-    result = stream_accept(self->io.stream, client->io.stream);
+    result = take_next(L, self, client);
     if (result == STREAM_DONE) {
         client->kind = LUA_SOCKET_CLIENT;
         lua_pushvalue(L, AT_CLIENT);

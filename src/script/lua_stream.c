@@ -92,8 +92,7 @@ static void wake_all(struct lua_stream *self)
 /* A reader that waited, and has perhaps yet to go on, gets what had come. */
 void lua_stream_close(struct lua_stream *self)
 {
-    if (self->stream != NULL && list_is_empty(&self->readers) &&
-        stream_fd(self->stream) != -1) {
+    if (self->stream != NULL && !self->has_reader) {
         stream_del(self->stream);
         self->stream = NULL;
     } else if (self->stream != NULL) {

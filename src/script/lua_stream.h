@@ -37,6 +37,7 @@ enum lua_stream_limit {
 struct lua_stream {
     unsigned magic; /* whose class it is */
     bool has_tls;
+    bool has_reader;         /* that has waited and not gone on; or was ended */
     struct stream *stream;   /* NULL: there never was one, or it is closed */
     struct list readers;     /* the tasks that wait, by wait_link */
     struct list writers;     /* ... for room or a connection */

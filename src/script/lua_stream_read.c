@@ -325,6 +325,7 @@ static int tls_read_k(lua_State *L, int status, lua_KContext ctx)
     struct slice bytes;
 
     (void)status;
+    self->has_reader = false;
     if (was_closed(L, self))
         return fail_closed(L, self, kind);
     if (lua_type(L, -2) == LUA_TSTRING) {
@@ -359,6 +360,7 @@ static int tls_read(lua_State *L, struct lua_stream *self,
         lua_pushnil(L);
     else
         lua_pushnumber(L, seconds);
+    self->has_reader = true;
     lua_callk(L, 3, 2, (lua_KContext)kind, tls_read_k);
     return tls_read_k(L, LUA_OK, (lua_KContext)kind);
 }
@@ -368,6 +370,7 @@ static int read_on(lua_State *L, enum receive_kind kind)
     struct lua_stream *self = lua_touserdata(L, AT_SELF);
     bool is_last_try = false;
 
+    self->has_reader = false;
     if (was_closed(L, self))
         return fail_closed(L, self, kind);
     if (!lua_stream_is_open(self)) /* what is left is another reader's */
@@ -392,6 +395,7 @@ static int read_on(lua_State *L, enum receive_kind kind)
         if (result != STREAM_WAIT)
             return end(L, self, kind, result);
         seconds = left(L, self);
+        self->has_reader = seconds != 0;
         if (seconds != 0)
             return task_wait_in(L, &self->readers, seconds, (lua_KContext)kind,
                                 receive_k);
