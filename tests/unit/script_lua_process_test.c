@@ -648,9 +648,8 @@ what_a_program_leaves_behind_is_killed_if_it_has_our_pipe(void **state)
         "$!' }\n"
         "  quiet = tonumber(p:read 'l')\n"
         "  repeat\n" /* until it has let go of the pipe */
-        "    local out = fcgi.run { 'readlink', '/proc/' .. quiet .. '/fd/1' "
-        "}.stdout\n"
-        "  until out == '/dev/null\\n'\n"
+        "    local is = fcgi.run { 'cat', '/proc/' .. quiet .. '/comm' }\n"
+        "  until is.stdout == 'sleep\\n'\n" /* the shell has saved its fd 1 */
         "  p:wait()\n"
         "  p = fcgi.popen { 'sh', '-c', 'sleep 1000 & echo $!' }\n"
         "  loud = tonumber(p:read 'l')\n"
