@@ -46,12 +46,25 @@ def families(gw):
             parser.text_string_to_metric_families(page(gw, "openmetrics"))}
 
 
-@pytest.fixture(params=[1, 2], ids=["single", "workers"])
-def gw(request):
-    with Gateway(SCRIPT, "-w", request.param, "--status=/status",
+BOTH = {"params": [1, 2], "ids": ["single", "workers"]}
+
+
+def running(workers):
+    with Gateway(SCRIPT, "-w", workers, "--status=/status",
                  expect=None) as gateway:
-        gateway.workers = request.param
+        gateway.workers = workers
         yield gateway
+
+
+@pytest.fixture(**BOTH)
+def gw(request):
+    yield from running(request.param)
+
+
+@pytest.fixture(scope="module", **BOTH)
+def shared(request):
+    """For tests that change nothing."""
+    yield from running(request.param)
 
 
 def test_numbers_are_shared_by_all_workers(gw):
@@ -171,9 +184,9 @@ def test_special_numbers_of_gauges(gw):
     ("fcgi.counter('a','x',{a=1,b=1,c=1,d=1,e=1,f=1,g=1,h=1,i=1})",
      "too many labels"),
 ])
-def test_misuse_raises(gw, code, what):
-    assert what in lua(gw, code)
-    assert metrics(gw) == {"jobs": 0, "level": 0}
+def test_misuse_raises(shared, code, what):
+    assert what in lua(shared, code)
+    assert metrics(shared) == {"jobs": 0, "level": 0}
 
 
 def test_there_is_a_limit_of_metrics(gw):

@@ -91,14 +91,27 @@ def sample(found, name, **labels):
     return values[0]
 
 
-@pytest.fixture(params=[1, 2], ids=["single", "workers"])
-def gw(request):
-    with Gateway(SCRIPT, "-w", request.param, "--status=/status",
+BOTH = {"params": [1, 2], "ids": ["single", "workers"]}
+
+
+def with_pages(workers):
+    with Gateway(SCRIPT, "-w", workers, "--status=/status",
                  "--ping=/ping") as gateway:
-        gateway.workers = request.param
-        wait_until(lambda: as_json(gateway)["total processes"]
-                   == request.param, "all workers")
+        gateway.workers = workers
+        wait_until(lambda: as_json(gateway)["total processes"] == workers,
+                   "all workers")
         yield gateway
+
+
+@pytest.fixture(**BOTH)
+def gw(request):
+    yield from with_pages(request.param)
+
+
+@pytest.fixture(scope="module", **BOTH)
+def shared(request):
+    """For tests to which the requests of others do not matter."""
+    yield from with_pages(request.param)
 
 
 def sleeper(gw, path="/sleep", **more):
@@ -180,8 +193,8 @@ def test_openmetrics_is_understood_by_its_parser(gw):
     ("html", "text/html; charset=utf-8"),
 ])
 @pytest.mark.parametrize("more", ["", "&full"])
-def test_each_format_says_what_it_is(gw, query, type, more):
-    got = ask(gw, query + more)
+def test_each_format_says_what_it_is(shared, query, type, more):
+    got = ask(shared, query + more)
     assert got.status == 200
     assert got.headers["content-type"] == type
     assert got.headers["cache-control"] == "no-store"
@@ -189,19 +202,20 @@ def test_each_format_says_what_it_is(gw, query, type, more):
 
 
 @pytest.mark.parametrize("path", ["/status", "/ping"])
-def test_pages_answer_get_and_head_only(gw, path):
-    whole = ask(gw, path=path)
-    got = ask(gw, path=path, REQUEST_METHOD="HEAD")
+def test_pages_answer_get_and_head_only(shared, path):
+    whole = ask(shared, path=path)
+    got = ask(shared, path=path, REQUEST_METHOD="HEAD")
     assert got.status == 200 and got.body == b""
     assert got.headers.keys() == whole.headers.keys()
     for method in ("POST", "PUT", "OPTIONS", "get"):
-        got = gw.request(params(path, REQUEST_METHOD=method), b"x" * 100000)
+        got = shared.request(params(path, REQUEST_METHOD=method),
+                             b"x" * 100000)
         assert got.status == 405
         assert got.headers["allow"] == "GET, HEAD"
 
 
-def test_ping_says_pong(gw):
-    got = ask(gw, path="/ping")
+def test_ping_says_pong(shared):
+    got = ask(shared, path="/ping")
     assert got.body == b"pong" and got.status == 200
     assert got.headers["cache-control"] == "no-store"
     assert got.headers["content-type"] == "text/plain"
@@ -217,8 +231,8 @@ def test_ping_says_pong(gw):
     {"SCRIPT_NAME": None, "DOCUMENT_URI": "/status"},
     {"SCRIPT_NAME": "/status", "LONG": "x" * 200, "REQUEST_METHOD": None},
 ])
-def test_path_comes_as_the_web_server_sends_it(gw, given):
-    assert "accepted conn" in gw.request(given).text
+def test_path_comes_as_the_web_server_sends_it(shared, given):
+    assert "accepted conn" in shared.request(given).text
 
 
 @pytest.mark.parametrize("given", [
@@ -230,8 +244,8 @@ def test_path_comes_as_the_web_server_sends_it(gw, given):
     {"SCRIPT_NAME": "/app", "REQUEST_URI": "/status"},
     {"SCRIPT_NAME": "/app", "DOCUMENT_URI": "/status"},
 ])
-def test_another_path_is_the_scripts(gw, given):
-    got = gw.request(given).text
+def test_another_path_is_the_scripts(shared, given):
+    got = shared.request(given).text
     assert "accepted conn" not in got and re.match(r"\d+ \d+ /", got)
 
 
