@@ -40,7 +40,7 @@ return function(methods, memo, private)
     if not text then
       return nil, err
     end
-    local list = urlencoded.decode(text, FIELDS_MAX)
+    local list = urlencoded.decode(text, FIELDS_MAX, private.decode)
     if not list then
       return nil, "too many fields"
     end

@@ -43,7 +43,7 @@ local function escape(s)
   return (s:gsub("[^A-Za-z0-9*._-]", form_escapes))
 end
 
-local function unescape(s)
+local function decode(s)
   return urlencoded.unescape((s:gsub("+", " ")))
 end
 
@@ -61,18 +61,21 @@ end
 --- piece without "=" is a name with the value "", empty pieces are skipped.
 ---@param s string
 ---@param max? integer the most pairs that there may be
+---@param decode_one? fun(s: string): string decodes a name or a value; one in C
+--- is much faster
 ---@return { [1]: string, [2]: string }[]? pairs name and value, in order; nil:
 --- there are more
-function urlencoded.decode(s, max)
+function urlencoded.decode(s, max, decode_one)
   local found = {}
+  decode_one = decode_one or decode
   for piece in s:gmatch("[^&]+") do
     if #found == max then
       return nil
     end
     local equals = piece:find("=", 1, true) or #piece + 1
     found[#found + 1] = {
-      unescape(piece:sub(1, equals - 1)),
-      unescape(piece:sub(equals + 1)),
+      decode_one(piece:sub(1, equals - 1)),
+      decode_one(piece:sub(equals + 1)),
     }
   end
   return found

@@ -115,6 +115,18 @@ static int hex(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
+/* The byte whose escape begins at i; -1: none does. */
+static int escaped(struct slice in, size_t i)
+{
+    int high, low;
+
+    if (in.len - i < 3)
+        return -1;
+    high = hex(in.data[i + 1]);
+    low = hex(in.data[i + 2]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
 /* The length of the UTF-8 sequence that in begins with; 0: it is none. */
 static size_t sequence_length(struct slice in)
 {
@@ -168,21 +180,36 @@ bool mime_extended_decode(struct slice value, char *out, size_t *len)
         return false;
     slice_take(&rest, (size_t)(quote + 1 - rest.data));
     for (size_t i = 0; i < rest.len; i++) {
-        char c = rest.data[i];
+        int byte = rest.data[i];
 
-        if (c == '%') {
-            int high = i + 2 < rest.len ? hex(rest.data[i + 1]) : -1;
-            int low = i + 2 < rest.len ? hex(rest.data[i + 2]) : -1;
-
-            if (high < 0 || low < 0)
+        if (byte == '%') {
+            byte = escaped(rest, i);
+            if (byte < 0)
                 return false;
-            c = (char)(high * 16 + low);
             i += 2;
         }
-        out[n++] = c;
+        out[n++] = (char)byte;
     }
     if (!is_clean_utf8((struct slice){ out, n }))
         return false;
     *len = n;
     return true;
+}
+
+/* --- forms ---------------------------------------------------------------- */
+
+size_t mime_form_decode(struct slice in, char *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < in.len; i++) {
+        int byte = in.data[i] == '%' ? escaped(in, i) : -1;
+
+        if (byte >= 0)
+            i += 2;
+        else
+            byte = in.data[i] == '+' ? ' ' : in.data[i];
+        out[n++] = (char)byte;
+    }
+    return n;
 }

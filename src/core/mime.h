@@ -41,4 +41,9 @@ size_t mime_param_decode(const struct mime_param *param, char *out);
  * consist of UTF-8 without control bytes?  Then writes it likewise. */
 bool mime_extended_decode(struct slice value, char *out, size_t *len);
 
+/* Writes what a name or a value in application/x-www-form-urlencoded stands for
+ * to out, likewise; returns its length.  A "%" that starts no escape stands for
+ * itself. */
+size_t mime_form_decode(struct slice in, char *out);
+
 #endif

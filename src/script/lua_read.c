@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "core/limits.h"
+#include "core/mime.h"
 #include "script/cancel.h"
 #include "script/lua_process.h"
 #include "script/lua_request.h"
@@ -474,7 +475,25 @@ static int l_drop_body(lua_State *L)
     return 0;
 }
 
+/* decode(s): a name or a value of an urlencoded form. */
+static int l_decode(lua_State *L)
+{
+    luaL_Buffer buffer;
+    struct slice in;
+    char *room;
+
+    in.data = luaL_checklstring(L, 1, &in.len);
+    if (slice_find(in, '%') == NULL && slice_find(in, '+') == NULL) {
+        lua_settop(L, 1); /* mostly */
+        return 1;
+    }
+    room = luaL_buffinitsize(L, &buffer, in.len);
+    luaL_pushresultsize(&buffer, mime_form_decode(in, room));
+    return 1;
+}
+
 const luaL_Reg lua_request_forming[] = {
+    { "decode", l_decode },
     { "use_form", l_use_form },
     { "form_text", l_form_text },
     { "drop_body", l_drop_body },

@@ -2,6 +2,9 @@
 
 SPDX-License-Identifier: MIT
 """
+import random
+from urllib.parse import quote_plus
+
 import pytest
 
 from support.forms import URLENCODED, field, file, multipart, params
@@ -61,6 +64,38 @@ def test_urlencoded_fields_are_decoded(lua):
     assert lua.value("req:form()", URLENCODED,
                      b"a%20b=%E2%82%AC+1&&x&=y&%zz=%") == \
         '{%zz="%", ="y", a b="\u20ac 1", x=""}'
+
+
+def test_random_forms_mean_the_same_in_both_codings(lua):
+    rng = random.Random(7)      # the same on every run
+    alphabet = [b"a", b"%", b"+", b"&", b"=", b"2", b"5", b"41", b"\xc3\xa4",
+                b"\r\n", b'"', b"\\", b";", b" ", b"\0", b"--", b"\xff"]
+    code = ("local function hex(s) return (s:gsub('.', function(c) "
+            "return ('%02x'):format(c:byte()) end)) end local out = {} "
+            "for name, value in pairs(req:form()) do out[#out + 1] = "
+            "hex(name) .. '=' .. hex(value) end table.sort(out) "
+            "return 200, {}, table.concat(out, ' ')")
+    with lua.connect() as conn:
+        for _ in range(40):
+            fields = {}
+            for _ in range(rng.randrange(6)):
+                name = b"".join(rng.choices(alphabet, k=rng.randrange(4)))
+                name = name.translate(None, b"\0\\%")
+                fields.setdefault(
+                    name, b"".join(rng.choices(alphabet, k=rng.randrange(30))))
+            expected = " ".join(sorted(f"{name.hex()}={value.hex()}"
+                                       for name, value in fields.items()))
+            encoded = "&".join(
+                quote_plus(name, safe=rng.choice(["", "*"])) + "=" +
+                quote_plus(value) for name, value in fields.items()).encode()
+            parts = multipart(*[
+                (b'Content-Disposition: form-data; name="' +
+                 name.replace(b'"', b"%22").replace(b"\r\n", b"%0D%0A") + b'"',
+                 value) for name, value in fields.items()])
+            for given, body in ((URLENCODED, encoded), (params(), parts)):
+                response = send(conn, code, body, given,
+                                cut=rng.randrange(1, 50))
+                assert response.text == expected, (fields, body)
 
 
 @pytest.mark.parametrize("body", [b"", b"&", b"&&"])

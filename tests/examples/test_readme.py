@@ -108,10 +108,11 @@ def test_the_form_greets_whoever_fills_it_in(gateway):
 def test_a_broken_upload_is_the_clients_fault(gateway):
     states("When the loop has ended, all of the form has come.")
     states("if nobody catches that, the client gets a 400 (415 for a body "
-           "that is not multipart/form-data), and the log nothing above the "
-           "level `info`.")
-    gw = gateway(as_script("for _ in req:parts() do end "
-                           "return 200, {}, 'all of it'"))
+           "that is not multipart/form-data), `on_error` is not called, and "
+           "the log gets nothing above the level `info`.")
+    gw = gateway("function on_error() return 500 end\n"
+                 "function on_request(req) for _ in req:parts() do end "
+                 "return 200, {}, 'all of it' end\n")
     body = forms.multipart(forms.field("a", "1"))
     assert gw.request(forms.params(), body).text == "all of it"
     assert gw.request(forms.params(), body[:-9]).status == 400

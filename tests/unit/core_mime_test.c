@@ -162,6 +162,40 @@ static void other_extended_values_are_none(void **state)
         assert_extended(bad[i], NULL);
 }
 
+static void assert_form(const char *text, const char *expected)
+{
+    char out[64];
+    size_t len = mime_form_decode(slice_of(text), out);
+
+    assert_int_equal(len, strlen(expected));
+    assert_memory_equal(out, expected, len);
+}
+
+static void urlencoded_text_is_decoded(void **state)
+{
+    (void)state;
+    assert_form("", "");
+    assert_form("a+b%20c%2Bd", "a b c+d");
+    assert_form("%41%e4%E4", "A\xe4\xe4");
+    assert_form("%", "%");
+    assert_form("%4", "%4");
+    assert_form("%%41", "%A");
+    assert_form("%4g%g4%+4", "%4g%g4% 4");
+    assert_form("%2541", "%41");
+}
+
+static void every_byte_has_its_escape(void **state)
+{
+    (void)state;
+    for (int byte = 0; byte < 256; byte++) {
+        char text[8], out[8];
+
+        snprintf(text, sizeof(text), byte % 2 == 0 ? "%%%02x" : "%%%02X", byte);
+        assert_int_equal(mime_form_decode(slice_of(text), out), 1);
+        assert_int_equal((unsigned char)out[0], byte);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +206,8 @@ int main(void)
         cmocka_unit_test(a_broken_parameter_is_not_taken),
         cmocka_unit_test(extended_values_are_utf8),
         cmocka_unit_test(other_extended_values_are_none),
+        cmocka_unit_test(urlencoded_text_is_decoded),
+        cmocka_unit_test(every_byte_has_its_escape),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
