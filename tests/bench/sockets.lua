@@ -28,20 +28,22 @@ end
 local sides = {}
 
 local function get(sock)
-  assert(sock:send(GET))
-  local head = assert(sock:receive())
-  assert(head:byte() == 36, head) -- "$", the length
-  local value = assert(sock:receive(tonumber(head:sub(2)) + 2))
+  local ok, err = sock:send(GET)
+  if not ok then error(err) end
+  local head, why = sock:receive()
+  if not head or head:byte() ~= 36 then error(head or why) end -- "$"
+  local value, problem = sock:receive(tonumber(head:sub(2)) + 2)
+  if not value then error(problem) end
   check(value:sub(1, -3))
 end
 
 -- From the pool and back into it, each time.
 function sides.pooled(n, address)
-  local options = { pool_size = POOL }
   for _ = 1, n do
-    local sock = assert(fcgi.connect(address, options))
+    local sock, err = fcgi.connect(address)
+    if not sock then error(err) end
     get(sock)
-    assert(sock:setkeepalive())
+    sock:setkeepalive()
   end
 end
 
