@@ -1,34 +1,33 @@
--- Asks other web servers with LuaSocket's own socket.http: all at once, and
--- while they take their time other requests are served.
+-- Fetches a page from another server with LuaSocket's http, which waits for it
+-- without keeping anybody waiting, and says how long that took.
 -- Run: fcgi-lua -l 127.0.0.1:9000 http_client.lua
--- Try: curl http://127.0.0.1:8080/
+-- Try: curl http://127.0.0.1:8080/index.html
 
 local fcgi = require "fcgi"
-require "fcgi.socket" -- from here on LuaSocket's names are our sockets
+require "fcgi.socket" -- from here on LuaSocket's sockets are fcgi-lua's
 local http = require "socket.http"
 local ltn12 = require "ltn12"
 
-local urls = { ... } -- fcgi-lua ... http_client.lua URL...
-if #urls == 0 then urls[1] = "http://www.lua.org/" end
-http.TIMEOUT = 5     -- s, for each step
+local base = (...) or "http://127.0.0.1:8000" -- never let a client choose it
+local text = { ["Content-Type"] = "text/plain; charset=utf-8" }
 
-local function fetch(url)
-  local started, pieces = fcgi.now(), {}
+http.TIMEOUT = 5 -- of each step: connecting, sending, each piece that comes
+
+function on_request(req)
+  local start, pieces = fcgi.now(), {}
   local ok, status, headers = http.request {
-    url = url, sink = ltn12.sink.table(pieces),
-    headers = { ["user-agent"] = "fcgi-lua example" },
+    url = base .. req:path(),
+    headers = { ["User-Agent"] = "fcgi-lua/" .. fcgi.version },
+    sink = ltn12.sink.table(pieces),
+    redirect = false, -- else it goes wherever that server sends it
   }
-  if not ok then
-    return ("%s: %s\n"):format(url, status) -- it is the error then
+  if not ok then -- "connection refused", "timeout", "closed", ...
+    return status == "timeout" and 504 or 502, text, status .. "\n"
   end
-  return ("%s: %d, %s, %d bytes, %.1f s\n"):format(url, status,
-    headers["content-type"] or "no type", #table.concat(pieces),
-    fcgi.now() - started)
-end
-
-function on_request()
-  local tasks, lines = {}, {}
-  for i, url in ipairs(urls) do tasks[i] = fcgi.spawn(fetch, url) end
-  for i, task in ipairs(tasks) do lines[i] = assert(task:join()) end
-  return 200, { ["Content-Type"] = "text/plain; charset=utf-8" }, lines
+  fcgi.log("notice", req:path(), ": ", status, (" after %.3f s"):format(
+    fcgi.now() - start))
+  return status, {
+    ["Content-Type"] = headers["content-type"],
+    ["Location"] = headers.location,
+  }, pieces
 end

@@ -43,60 +43,38 @@ def nginx():
         yield server
 
 
-# --- redis.lua ------------------------------------------------------------
+# --- redis_client.lua -----------------------------------------------------
 
-def test_redis_counts(own_example, redis):
-    gw = own_example("redis.lua", "--lua-compat=5.3",
-                     args=["127.0.0.1", redis.port])
-    assert gw.request(query("page=counted")).text.startswith(
-        "counted was seen 1 times.\nMost seen: ")
-    for _ in range(3):
-        gw.request(query("page=counted"))
-    answers = at_once(gw, 20, params=query("page=counted"))
-    assert sorted(int(a.text.split()[3]) for a in answers) == list(
-        range(5, 25))
-    assert "counted" in gw.request().text
+def redis_client(own_example, redis):
+    return own_example("redis_client.lua", "--lua-compat=5.3",
+                       args=["127.0.0.1", redis.port])
 
 
-def test_redis_says_when_it_is_not_there(own_example):
-    gw = own_example("redis.lua", "--lua-compat=5.3", args=["127.0.0.1", 1])
-    answer = gw.request()
-    assert (answer.status, answer.text) == (503,
-                                            "Nobody counts at the moment.\n")
-    gw.wait_log("could not connect to 127.0.0.1:1")
+def test_redis_client_counts_visits(own_example, redis):
+    gw = redis_client(own_example, redis)
+    assert gw.request(query("page=a")).text == "a: visit 1\n"
+    assert gw.request(query("page=b")).text == "b: visit 1\na: 1\n"
+    assert gw.request(query("page=a")).text == "a: visit 2\nb: 1\n"
 
 
-# --- http_client.lua ------------------------------------------------------
-
-def test_http_client_asks_all(own_example, nginx):
-    base = f"http://127.0.0.1:{nginx.port}"
-    gw = own_example("http_client.lua", args=[
-        f"{base}/page", f"{base}/moved", f"{base}/none",
-        "http://127.0.0.1:1/", f"{base}/big"])
-    lines = gw.request().text.splitlines()
-    assert re.fullmatch(rf"{base}/page: 200, [\w/-]+, 8 bytes, \d\.\d s",
-                        lines[0])
-    assert ": 200, " in lines[1] and "8 bytes" in lines[1]  # it has followed
-    assert ": 404, " in lines[2]
-    assert lines[3] == "http://127.0.0.1:1/: connection refused"
-    assert f"{16 * MIB} bytes" in lines[4]
+def test_redis_client_counts_all_of_many(own_example, redis):
+    gw = redis_client(own_example, redis)
+    answers = at_once(gw, 50, params=query("page=x"))
+    assert sorted(int(answer.text.split()[-1]) for answer in answers) == [
+        *range(1, 51)]
+    assert gw.request(query("page=x")).text == "x: visit 51\n"
 
 
-def test_http_client_waits_for_all_at_once(own_example):
-    """Each server answers only when all have been asked."""
-    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(8)]
-    urls = [f"http://127.0.0.1:{s.getsockname()[1]}/" for s in servers]
-    gw = own_example("http_client.lua", args=urls)
-    with gw.connect() as conn:
-        conn.start(1)
-        peers = [server.accept()[0] for server in servers]
-        for peer in peers:
-            peer.recv(65536)
-            peer.sendall(b"HTTP/1.0 200 OK\r\n\r\nx")
-            peer.close()
-        assert conn.collect(1).text.count(": 200, no type, 1 bytes") == 8
-    for server in servers:
-        server.close()
+def test_redis_client_does_without_redis_for_a_while(own_example):
+    with backends.Redis() as redis:
+        gw = redis_client(own_example, redis)
+        assert gw.request().text == "home: visit 1\n"
+        redis.kill()
+        response = gw.request()
+        assert response.status == 503
+        assert response.text.startswith("redis: ")
+        redis.start()
+        assert gw.request().text == "home: visit 1\n"
 
 
 # --- cache.lua ------------------------------------------------------------
@@ -148,6 +126,26 @@ def test_queries_say_what_the_server_says(own_example, postgres):
     gw = queries(own_example, postgres, user="nobody_of_this_name")
     assert gw.request().status == 500
     gw.wait_log(r'role "nobody_of_this_name" does not exist')
+
+
+# --- http_client.lua ------------------------------------------------------
+
+def test_http_client_hands_pages_on(own_example, nginx):
+    gw = own_example("http_client.lua", args=[nginx.url])
+    response = gw.request({"SCRIPT_NAME": "/page"})
+    assert (response.status, response.text) == (200, "A page.\n")
+    assert response.headers["content-type"] == "application/octet-stream"
+    gw.wait_log(r"notice .*/page: 200 after 0\.\d{3} s")
+    assert gw.request({"SCRIPT_NAME": "/none"}).status == 404
+    moved = gw.request({"SCRIPT_NAME": "/moved"})
+    assert moved.status == 302
+    assert moved.headers["location"] == nginx.url + "/page"
+
+
+def test_http_client_says_what_is_wrong(own_example):
+    gw = own_example("http_client.lua", args=["http://127.0.0.1:1"])
+    response = gw.request()
+    assert (response.status, response.text) == (502, "connection refused\n")
 
 
 # --- tls_client.lua -------------------------------------------------------
