@@ -1011,7 +1011,7 @@ def test_a_descriptor_changes_hands(lua, peer):
               "sock:setfd(-1) other:setfd(fd) "
               "local bad = { fcgi.tcp():setfd(9999) } "
               "bad[3] = pcall(other.setfd, other, 1 << 32) "
-              "local bad = { fcgi.tcp():setfd(9999) } other:send 'go' "
+              "other:send 'go' "
               + dumped("{ t:join() }, sock:getfd(), other:getfd() == fd, bad, "
                        "other:receive(), tostring(other):match '{(.-)}'"))
     assert run.sock.recv(2) == b"go"

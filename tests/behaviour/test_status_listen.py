@@ -289,6 +289,7 @@ def test_reading_late_costs_little(listening):
 
 def test_it_answers_while_every_worker_is_stopped(listening):
     scraper = listening("-w", "2")
+    wait_until(lambda: len(pids_of(scraper)) == 2, "both workers")
     pids = pids_of(scraper)
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)

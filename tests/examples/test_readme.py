@@ -32,6 +32,7 @@ ANSWERS = {
 # Blocks that are no pages have tests of their own.
 AUTHORIZER = "on_authorize"
 MOCK = "fcgi.mock"
+REDIS = "INCR visits"
 
 
 def answers_of(block):
@@ -61,7 +62,7 @@ def as_script(block):
 def test_every_block_is_tested():
     for block in BLOCKS:
         assert (len(answers_of(block)) == 1 or AUTHORIZER in block or
-                MOCK in block), block
+                MOCK in block or REDIS in block), block
     for part in ANSWERS:
         block_with(part)
 
@@ -118,6 +119,19 @@ def test_a_broken_upload_is_the_clients_fault(gateway):
     assert gw.request(forms.params(), body[:-9]).status == 400
     assert gw.request(forms.URLENCODED, b"a=1").status == 415
     assert not re.search(r" (error|warn) ", gw.log())
+
+
+def test_visits_are_counted_through_the_pool(gateway, redis):
+    gw = gateway(as_script(block_with(REDIS)).replace("127.0.0.1:6379",
+                                                      redis.address))
+    before = redis.command("INFO", "stats")
+    for number in range(1, 11):
+        assert gw.request().text == f"visit {number}\n"
+    connections = [int(re.search(r"total_connections_received:(\d+)",
+                                 stats).group(1))
+                   for stats in (before, redis.command("INFO", "stats"))]
+    # The gateway's, and that of the command itself.
+    assert connections[1] - connections[0] == 2
 
 
 def test_the_two_calls_wait_side_by_side(gateway):

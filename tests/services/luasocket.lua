@@ -160,6 +160,13 @@ function works.tls_unknown()
   expect("certificate verify failed", err:match "certificate verify failed")
 end
 
+-- Without being told it believes anybody.
+function works.tls_believes()
+  local body, status = https.request(tls_url .. "/hello.txt")
+  expect(200, status)
+  expect("Hello from a file\n", body)
+end
+
 function works.tls_without()
   local ok, err = https.request(url:gsub("^http", "https") .. "/hello.txt")
   expect(nil, ok)

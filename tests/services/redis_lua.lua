@@ -63,6 +63,10 @@ function works.pipeline(_, key)
   end)
   expect(1000, count)
   for i = 1, 1000 do expect(i % 3 == 1, replies[i]) end
+  expect_error("position out of bounds", client.pipeline, client, function(p)
+    p:get(key .. 1)
+    p:get(key .. 2)
+  end)
   client:quit()
 end
 

@@ -13,7 +13,8 @@ from support import backends
 
 HTTP = ["get", "head", "missing", "put", "put_chunked", "chunked", "redirect",
         "login", "big", "refused"]
-HTTPS = ["tls", "tls_big", "tls_put", "tls_unknown", "tls_without"]
+HTTPS = ["tls", "tls_big", "tls_put", "tls_unknown", "tls_believes",
+         "tls_without"]
 LOCATIONS = """\
         location /moved { return 302 /hello.txt; }
         location /secret/ {
