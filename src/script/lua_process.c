@@ -474,7 +474,7 @@ static void begin_pumps(lua_State *L, struct lua_process *self)
 {
     struct loop *loop = script_of(L)->loop;
     double most = lua_tonumber(L, AT_MAX);
-    size_t max = most < SIZE_MAX / 4 ? (size_t)most : SIZE_MAX / 4;
+    size_t max = most < (double)(SIZE_MAX / 4) ? (size_t)most : SIZE_MAX / 4;
     struct slice input;
 
     for (int i = STDOUT_FILENO; i <= STDERR_FILENO; i++)
