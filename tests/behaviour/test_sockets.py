@@ -422,13 +422,17 @@ def test_what_is_received(lua, peer, name):
     run.sock.sendall(b"head" + data)
     run.sock.close()
     assert run.end() == wanted
+    if name == "any":
+        return
     run = Run(lua, peer, dumped(code.replace("\\\\", "\\")))
     run.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for i in range(len(data)):
-        run.sock.send(data[i:i + 1])
+    try:
+        for i in range(len(data)):
+            run.sock.send(data[i:i + 1])
+    except OSError:
+        pass    # it has all that it wanted, and has closed
     run.sock.close()
-    if "any" not in name:
-        assert run.end() == wanted
+    assert run.end() == wanted
 
 
 def test_a_wait_ends_with_what_was_asked_for(lua, local):

@@ -108,6 +108,45 @@ static void others_may_read_and_write(void **state)
                      "far:send('ne\\n') equal(reader:join(), 'line')\n");
 }
 
+static void many_may_wait(void **state)
+{
+    (void)state;
+    rig_run_lua(ENDS "local tasks = {}\n"
+                     "for i = 1, 5 do\n"
+                     "  tasks[i] = fcgi.spawn(fcgi.wait, near, 'r', 60)\n"
+                     "end\n"
+                     "fcgi.sleep(0)\n"
+                     "local t = fcgi.spawn(near.receive, near) fcgi.sleep(0)\n"
+                     "far:send 'some'\n"
+                     "for i = 1, 5 do equal(tasks[i]:join(), 'r') end\n"
+                     "far:send 'thing\\n' equal(t:join(), 'something')\n");
+}
+
+static void who_reads_tells_the_others(void **state)
+{
+    (void)state;
+    rig_run_lua(ENDS
+                "local t = fcgi.spawn(fcgi.wait, near, 'r') fcgi.sleep(0)\n"
+                "far:send(('x'):rep(300000))\n"
+                "near:receive(100000) equal(t:join(), 'r')\n");
+}
+
+static void room_is_waited_for_beside_who_sends(void **state)
+{
+    (void)state;
+    rig_run_lua(ENDS
+                "local big = ('x'):rep(4096):rep(4096)\n"
+                "near:settimeout(0) near:send(big)\n"
+                "local a = fcgi.spawn(fcgi.wait, near, 'w')\n"
+                "local b = fcgi.spawn(fcgi.wait, near, 'rw', 60)\n"
+                "fcgi.sleep(0) near:settimeout()\n"
+                "local t = fcgi.spawn(near.send, near, 'x') fcgi.sleep(0)\n"
+                "local u = fcgi.spawn(function()\n"
+                "  while far:receiveany(1 << 20) do end end)\n"
+                "equal(a:join(), 'w') equal(b:join(), 'w')\n"
+                "equal(t:join(), 1) u:cancel()\n");
+}
+
 static void misuse_and_cancellation(void **state)
 {
     (void)state;
@@ -149,6 +188,9 @@ int main(void)
         SCRIPT_TEST(a_server_is_ready_for_a_client),
         SCRIPT_TEST(who_closes_ends_the_wait),
         SCRIPT_TEST(others_may_read_and_write),
+        SCRIPT_TEST(many_may_wait),
+        SCRIPT_TEST(who_reads_tells_the_others),
+        SCRIPT_TEST(room_is_waited_for_beside_who_sends),
         SCRIPT_TEST(misuse_and_cancellation),
         SCRIPT_TEST(comes_through_without_memory),
     };
