@@ -7,6 +7,7 @@ import resource
 import pytest
 
 from support.lua import EVAL, Lua
+from support.peers import Peer
 
 
 @pytest.fixture
@@ -30,3 +31,25 @@ def many_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def peer():
+    """A listener on loopback, for sockets of scripts."""
+    with Peer(("127.0.0.1", 0)) as one:
+        yield one
+
+
+@pytest.fixture
+def local(tmp_path):
+    """The same on a unix socket."""
+    with Peer(str(tmp_path / "peer")) as one:
+        yield one
+
+
+@pytest.fixture
+def stuck(tmp_path):
+    """Nobody can connect to it, nor hears why."""
+    with Peer(("127.0.0.1", 0), backlog=0) as one:
+        one.fill()
+        yield one
