@@ -11,6 +11,7 @@ for it and serves the tests of the session after that.
 
 SPDX-License-Identifier: MIT
 """
+import ctypes
 import os
 import pathlib
 import pwd
@@ -32,6 +33,16 @@ def somebody():
         return {}
     nobody = pwd.getpwnam("nobody")
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+_prctl = ctypes.CDLL(None).prctl
+PR_SET_PDEATHSIG = 1
+
+
+def ends_with_us(sig):
+    """For preexec_fn: the signal comes when this process has ended without
+    ending the child."""
+    return lambda: _prctl(PR_SET_PDEATHSIG, int(sig), 0, 0, 0)
 
 
 def make_certificate(folder):
@@ -101,7 +112,8 @@ class Backend:
             self.child = subprocess.Popen(
                 [self.program, *map(str, self.arguments())], cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, **self.user)
+                start_new_session=True,
+                preexec_fn=ends_with_us(self.stop_signal), **self.user)
         try:
             wait_until(self._is_up, f"{self.name} to serve")
         except BaseException:
