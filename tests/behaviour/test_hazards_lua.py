@@ -307,7 +307,7 @@ def test_deep_recursion_is_500(lua, code):
 
 
 def test_memory_of_a_stack_overflow_is_given_back(lua_with):
-    lua = lua_with(lean=True)
+    lua = lua_with("--block-limit=0", lean=True)
     code = "local function f() return 1 + f() end f()"
     lua(ECHO, body=b"x")
     before = lua.gateway.rss()

@@ -169,8 +169,9 @@ end
         wait_until(both_are_new, "two new workers")
         conn.stdin(1, b"")
         number, pid, _ = conn.collect(1).text.split()
-        # it is idle now, and goes over
-        assert conn.request(2).text.split()[1] != pid
+        # It is idle now and goes over, if it is not asked again before.
+        wait_until(lambda: conn.request(2).text.split()[1] != pid,
+                   "another worker at the connection")
         gw.wait_log(rf"exit {number}: max-requests")
 
 
