@@ -13,6 +13,10 @@ local now, wait = fcgi.now, fcgi.wait
 --- How much LuaSec gives OpenSSL at once.
 local PIECE = 8192
 
+--- How much passes before others have their turn, however fast the peer is.
+--- Whole pieces.
+local TURN = 1 << 20
+
 --- What LuaSec calls the end of a connection in the middle of something.
 local ends = {
   ["unexpected eof while reading"] = true,
@@ -46,6 +50,12 @@ local function wait_for(self, want, deadline, side)
   return ok, err
 end
 
+--- Lets others have their turn, as who reads or writes this socket.
+---@param side "r"|"w"
+local function give_way(self, side)
+  wait_raw(self.sock, "", 0.0001, side)
+end
+
 --- Can it be read and written?  What failed is not tried again: LuaSec would
 --- never return.
 local function is_usable(self)
@@ -62,6 +72,10 @@ end
 ---@return string? bytes
 ---@return string? err
 function Layer:read(max, seconds)
+  if self.taken >= TURN then
+    self.taken = 0
+    give_way(self, "r")
+  end
   local ok, err = is_usable(self)
   if self.has_ended then
     return nil, "closed"
@@ -78,10 +92,12 @@ function Layer:read(max, seconds)
     end
     data = data or part
     if data and data ~= "" then
+      self.taken = self.taken + #data
       return data
     elseif self.has_ended or self.failure then
       return nil, self.failure or "closed"
     end
+    self.taken = 0
     ok, err = wait_for(self, err, deadline, "r")
   end
   return nil, err
@@ -112,18 +128,23 @@ function Layer:write(data, seconds)
   end
   while ok do
     local last, sent
-    last, err, sent = self.conn:send(data, from)
+    last, err, sent = self.conn:send(data, from,
+      math.min(from + TURN - 1, #data))
+    from = math.tointeger(last or sent) + 1
     if last then
       self.pending = nil
-      return true
-    end
-    from = math.tointeger(sent) + 1
-    if not is_want(err) then
+      if from > #data then
+        return true
+      end
+      give_way(self, "w")
+      ok, err = is_usable(self)
+    elseif is_want(err) then
+      self.pending, self.pending_from = data, from
+      ok, err = wait_for(self, err, deadline, "w")
+    else
       self.failure = reason(err)
       return nil, self.failure, from - 1
     end
-    self.pending, self.pending_from = data, from
-    ok, err = wait_for(self, err, deadline, "w")
   end
   return nil, err, from - 1
 end
@@ -218,8 +239,9 @@ function tls.wrap(sock, context)
   if not conn then
     return nil, err
   end
-  local layer = setmetatable({ sock = sock, conn = conn, context = context },
-    Layer)
+  local layer = setmetatable({
+    sock = sock, conn = conn, context = context, taken = 0,
+  }, Layer)
   local fd
   fd, err = private.duplicate(sock:getfd())
   if not fd then

@@ -169,6 +169,40 @@ def test_by_default_the_systems_authorities_are_trusted(gateway, greeter):
         'certificate"')
 
 
+# --- others go on ------------------------------------------------------------
+
+TURNS = ("local turns, done = 0 local counter = fcgi.spawn(function() "
+         "while not done do turns = turns + 1 fcgi.sleep(0) end end) ")
+
+
+def test_a_peer_that_sends_without_pause_holds_nobody_up(lua, certificates):
+    def serve(conn):
+        for _ in range(24):
+            conn.sendall(bytes(MIB))
+
+    with Server(certificates.good.context(), serve) as server:
+        size, turns = lua.text(
+            shake(server) + TURNS + "local all = sock:receive '*a' done = true "
+            "return 200, {}, #all .. ' ' .. turns").split()
+    assert int(size) == 24 * MIB and int(turns) >= 20
+
+
+def test_a_peer_that_takes_without_pause_holds_nobody_up(lua, certificates):
+    got = []
+
+    def serve(conn):
+        got.append(0)
+        while data := conn.recv(1 << 20):
+            got[0] += len(data)
+
+    with Server(certificates.good.context(), serve) as server:
+        turns = lua.text(
+            shake(server) + TURNS + "assert(sock:send(('x'):rep(24 << 20))) "
+            "done = true sock:close() return 200, {}, turns .. ''")
+        wait_until(lambda: got == [24 * MIB] or server.errors)
+    assert got == [24 * MIB] and int(turns) >= 20
+
+
 # --- what the server is told -------------------------------------------------
 
 def test_the_server_hears_the_name(lua, certificates):
