@@ -105,9 +105,10 @@ end
 
 -- --- contexts ----------------------------------------------------------------
 
---- All that a context depends on, as one string.
-local function key_of(options, verify, file, path)
-  local parts = { tostring(verify), file or false, path or false }
+--- All that a context depends on but whether it verifies, as one string.
+local function key_of(options)
+  local file, path = store_of(options)
+  local parts = { file or false, path or false }
   for _, name in ipairs(names) do
     local value = options[name]
     if type(value) == "table" then
@@ -126,7 +127,11 @@ local contexts, context_count = {}, 0
 --- Verification goes on after an error, so that we can say which it was: the
 --- handshake counts only when nothing was wrong.  A server that wants to
 --- negotiate again is told no.
-local function new_context(options, verify, file, path)
+local function new_context(options, verify)
+  local file, path
+  if verify then
+    file, path = store_of(options)
+  end
   return require "ssl".newcontext {
     mode = "client",
     protocol = "any",
@@ -147,16 +152,12 @@ local function new_context(options, verify, file, path)
   }
 end
 
-local function find_context(options, verify)
-  local file, path
-  if verify then
-    file, path = store_of(options)
-  end
-  local key = key_of(options, verify, file, path)
+local function find_context(options, verify, key)
+  key = tostring(verify) .. " " .. key
   if contexts[key] then
     return contexts[key]
   end
-  local context, err = new_context(options, verify, file, path)
+  local context, err = new_context(options, verify)
   if not context then
     return nil, err
   end
@@ -204,7 +205,7 @@ function Attempt:__close()
   end
 end
 
-local function shake_hands(sock, context, name, verify)
+local function shake_hands(sock, context, name, verify, key)
   local attempt <close> = setmetatable({ sock = sock }, Attempt)
   local layer, ok, err
   layer, err = tls.wrap(sock, context)
@@ -223,7 +224,7 @@ local function shake_hands(sock, context, name, verify)
   if not ok then
     return nil, err
   end
-  layer.name, layer.is_verified = name, verify
+  layer.name, layer.is_verified, layer.key = name, verify, key
   attempt.is_done = true
   return true, layer.conn:getalpn()
 end
@@ -235,12 +236,17 @@ local function name_of(sock)
 end
 
 --- A socket that was encrypted before, and comes from a pool.  Without a name
---- it is the one of whoever put it there.
-local function again(layer, name, verify)
+--- it is the one of whoever put it there.  Other options may mean that other
+--- authorities are trusted, or that the server knows us as somebody else.
+local function again(layer, name, verify, key)
   if not layer.is_up then
     return nil, "socket busy connecting"
-  elseif verify and not (layer.is_verified and (not name
-    or hostname.normal(layer.name) == hostname.normal(name))) then
+  elseif layer.key and layer.key ~= key then -- none: LuaSec's own wrap
+    return nil, "encrypted with other options"
+  elseif verify and not layer.is_verified then
+    return nil, "encrypted, but not verified"
+  elseif verify and name
+    and hostname.normal(layer.name) ~= hostname.normal(name) then
     return nil, "encrypted for another name"
   end
   return true, layer.conn:getalpn()
@@ -271,9 +277,9 @@ return function(sock, _, name, verify, options)
   if fd < 0 then
     return nil, "closed"
   end
-  local layer = private.tls_of(sock)
+  local layer, key = private.tls_of(sock), key_of(options)
   if layer then
-    return again(layer, name, verify)
+    return again(layer, name, verify, key)
   end
   name = name or name_of(sock)
   if verify and name == "" then
@@ -284,9 +290,9 @@ return function(sock, _, name, verify, options)
   if busy then
     return nil, busy -- and the socket stays open
   end
-  local context, err = find_context(options, verify)
+  local context, err = find_context(options, verify, key)
   if not context then
     return nil, err
   end
-  return shake_hands(sock, context, name, verify)
+  return shake_hands(sock, context, name, verify, key)
 end

@@ -418,7 +418,7 @@ def test_a_second_handshake_changes_nothing(lua, greeter):
     assert lua.text(
         shake(greeter, "nil, 'localhost', false") + "assert(ok, err) "
         "return 200, {}, dump(sock:sslhandshake(nil, 'localhost'))") == \
-        'nil, "encrypted for another name"'
+        'nil, "encrypted, but not verified"'
 
 
 @pytest.mark.parametrize("call, why", [
@@ -812,7 +812,23 @@ def test_one_that_was_not_verified_is_not_taken_for_verified(lua, greeter):
                     "assert(sock:setkeepalive()) return 200, {}, ''"))
     assert lua.text(pooled(greeter, "nil, 'localhost'",
                            "return 200, {}, dump(ok, err)")) == \
-        'nil, "encrypted for another name"'
+        'nil, "encrypted, but not verified"'
+
+
+def test_a_pooled_connection_is_trusted_as_far_as_its_options_go(
+        lua, certificates):
+    """Whoever trusts other authorities, or is somebody else to the server,
+    does not get it."""
+    private = f"nil, nil, true, {{ cafile = '{certificates.stranger.crt}' }}"
+    with Server(certificates.bad["unknown"].context(), greet) as server:
+        assert lua.text(pooled(server, private, "sock:receive() "
+                               "assert(sock:setkeepalive()) "
+                               "return 200, {}, dump(ok, err)")) == "true, nil"
+        assert lua.text(pooled(server, private, "local n = "
+                               "sock:getreusedtimes() sock:setkeepalive() "
+                               "return 200, {}, dump(ok, n)")) == "true, 1"
+        assert lua.text(pooled(server, "", "return 200, {}, dump(ok, err)")
+                        ) == 'nil, "encrypted with other options"'
 
 
 def test_what_is_unread_or_broken_goes_into_no_pool(lua, certificates):
