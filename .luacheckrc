@@ -1,4 +1,4 @@
--- Settings of luacheck: `luacheck lua examples tests` in this directory.
+-- Settings of luacheck: `luacheck lua examples src tests` in this directory.
 std = "lua54"
 max_line_length = 100
 codes = true

@@ -19,7 +19,7 @@ What follows `-->` is what was printed or assigned in that line:
 
 ```lua
 print(req:query "name") --> "Ada L"
-local method, host = req:method(), req:host() --> "POST", "shop.example"
+print(req:method(), req:host()) --> "POST", "shop.example"
 ```
 
 Times are in seconds, as integers or floats.  Sizes are in bytes.  Strings are
@@ -41,7 +41,8 @@ local fcgi = require "fcgi"
 
 function on_request(req)
   local name = req:query "name" or "world"
-  req:set_status(200):set_header("Content-Type", "text/plain; charset=utf-8")
+  req:set_status(200)
+  req:set_header("Content-Type", "text/plain; charset=utf-8")
   req:write("Hello, ", name, "!\n")
   fcgi.log("info", "greeted ", name)
 end
@@ -63,7 +64,7 @@ local visits
 
 function on_worker(id)
   visits = 0
-  fcgi.every(60, function() fcgi.log("info", visits, " visits so far") end)
+  fcgi.every(60, function() fcgi.log("info", visits, " visits") end)
 end
 
 function on_exit(id, reason)
@@ -92,7 +93,7 @@ or an open file.  Any other first result (nothing, nil, true, req) means that
 it has answered by itself; the request then ends with app status 0.
 
 ```lua
-return 404, { ["Content-Type"] = "text/plain" }, "There is no such shoe.\n"
+return 404, { ["Content-Type"] = "text/plain" }, "No such shoe.\n"
 ```
 
 An iterator is called until it gives nil, and may wait.  A file is sent from
@@ -407,7 +408,8 @@ local ngx = require "fcgi.ngx"
 local sock = ngx.socket.tcp()
 sock:settimeout(100) -- ms
 print(sock:connect("127.0.0.1", 1)) --> nil, "connection refused"
-print(ngx.encode_args { name = "Ada L" }, ngx.var.arg_tag) --> "name=Ada%20L", "a"
+print(ngx.encode_args { name = "Ada L" }) --> "name=Ada%20L"
+print(ngx.var.arg_tag) --> "a"
 ```
 
 What there is: ngx.socket (tcp, udp, connect), ngx.re, ngx.log, ngx.sleep, ngx.now and
@@ -731,7 +733,8 @@ function fcgi.timeout(seconds, f, ...) end
 --- ```lua
 --- local fcgi = require "fcgi"
 --- local rounds = 0
---- local task <close> = fcgi.every(0.001, function() rounds = rounds + 1 end)
+--- local function count() rounds = rounds + 1 end
+--- local task <close> = fcgi.every(0.001, count)
 --- while rounds < 3 do fcgi.sleep(0.001) end
 --- ```
 ---@param seconds number positive
@@ -880,12 +883,14 @@ function fcgi.resolve(name, family, seconds) end
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
---- local sorted = fcgi.run { "sort", "-r", stdin = "a\nb\n", env = { LC_ALL = "C" } }
+--- local env = { LC_ALL = "C" }
+--- local sorted = fcgi.run { "sort", "-r", stdin = "a\nb\n", env = env }
 --- print(sorted) --> { status = 0, stdout = "b\na\n", stderr = "" }
 --- local failed = fcgi.run { "sh", "-c", "echo no >&2; exit 3" }
 --- print(failed.status, failed.stderr) --> 3, "no\n"
 --- print(fcgi.run { "no-such-program" }) --> nil, "not found"
---- local r, err = fcgi.run { "sleep", "60", timeout = 0.05 } --> nil, "timeout"
+--- local limited = { "sleep", "9", timeout = 0.05 }
+--- local r, err = fcgi.run(limited) --> nil, "timeout"
 --- ```
 ---@async
 ---@param program fcgi.RunOptions
@@ -1273,12 +1278,12 @@ function Channel:close() end
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
---- local options = {
+--- local tls = {
 ---   cafile = "/etc/ssl/ours.pem",
 ---   certificate = "/etc/ssl/me.pem", key = "/etc/ssl/me.key",
 --- }
 --- local sock = fcgi.tcp() -- which is not connected
---- print(sock:sslhandshake(nil, "shop.example", true, options)) --> nil, "closed"
+--- print(sock:sslhandshake(nil, "shop.test", true, tls)) --> nil, "closed"
 --- ```
 ---@class fcgi.TlsOptions
 --- A file with the certificates of the authorities that are trusted, in PEM.
@@ -1859,8 +1864,8 @@ function Udp:gettimeout() end
 ---
 --- ```lua
 --- print(client:setoption("broadcast", true)) --> 1
---- print(server:setoption("ip-add-membership",
----   { multiaddr = "192.0.2.1", interface = "*" })) -- no address of a group
+--- local group = { multiaddr = "192.0.2.1", interface = "*" }
+--- print(server:setoption("ip-add-membership", group)) -- it is no group's
 --- ```
 ---@param name string
 ---@param value boolean|integer|string|table
@@ -1957,7 +1962,8 @@ function Udp:close() end
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
---- print(fcgi.run { "echo", "x" }) --> { status = 0, stdout = "x\n", stderr = "" }
+--- local r = fcgi.run { "echo", "x" }
+--- print(r) --> { status = 0, stdout = "x\n", stderr = "" }
 --- ```
 ---@class fcgi.RunResult
 --- Its exit code, or 128 + the signal that ended it; nil: it was killed by us.
@@ -2078,7 +2084,8 @@ function Process:close_write() end
 --- first, or "unknown" when a library has taken its status away.
 ---
 --- ```lua
---- local program <close> = require "fcgi".popen { "sh", "-c", "read x; exit 3" }
+--- local fcgi = require "fcgi"
+--- local program <close> = fcgi.popen { "sh", "-c", "read x; exit 3" }
 --- print(program:wait(0.01)) --> nil, "timeout"
 --- program:write("go\n")
 --- print(program:wait()) --> 3
@@ -2867,8 +2874,8 @@ function Request:set_status(code, reason) end
 ---
 --- ```lua
 --- req:set_header("Content-Type", "text/html; charset=utf-8")
---- req:set_header("Vary", { "Cookie", "Accept" }):set_header("X-Price", 99)
---- req:set_header("X-Price", nil)
+--- req:set_header("Vary", { "Cookie", "Accept" })
+--- req:set_header("X-Price", 99):set_header("X-Price", nil)
 --- ```
 ---@param name string
 ---@param value fcgi.HeaderValue|nil
@@ -3002,7 +3009,7 @@ function Request:redirect(url, status) end
 --- local file = assert(io.open(os.tmpname(), "w+"))
 --- file:write("0123456789")
 --- file:seek("set", 2)
---- print(req:send_file("etc/passwd", { root = "/tmp" })) --> nil, "not found"
+--- print(req:send_file("etc/x", { root = "/tmp" })) --> nil, "not found"
 --- print(req:send_file(file, { type = "text/plain" })) --> true
 --- ```
 ---@async
@@ -3036,7 +3043,7 @@ function Request:send_file(source, options) end
 --- ```lua
 --- local fcgi = require "fcgi"
 --- print(req:event "hello") --> true
---- print(req:event { event = "tick", id = 7, data = "two\nlines" }) --> true
+--- print(req:event { event = "tick", id = 7, data = "a\nb" }) --> true
 --- ```
 ---@async
 ---@param event string|number|fcgi.Event
