@@ -1,6 +1,6 @@
 -- Answers at once and works on: a little in the same handler, and what may take
 -- longer in a task that outlives it.  Errors of both are in the log.
--- Run: fcgi-lua -l 127.0.0.1:9000 background.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 background.lua
 -- Try: curl -i 'http://127.0.0.1:8080/?to=ada@example.org'    (or ?to=nobody)
 
 local fcgi = require "fcgi"

@@ -1,6 +1,6 @@
 -- Keeps what takes long to make in memcached, with lua-resty-memcached: one of
 -- OpenResty's libraries, which runs as it is on the `ngx` that fcgi.ngx gives.
--- Run: fcgi-lua -l 127.0.0.1:9000 --lua-compat=5.1 cache.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 --lua-compat=5.1 cache.lua
 -- Try: curl 'http://127.0.0.1:8080/?city=Oslo'                (and once more)
 
 local fcgi = require "fcgi"

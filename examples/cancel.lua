@@ -1,6 +1,6 @@
 -- A transaction that is rolled back whatever ends it: an error, a time limit,
 -- or the client that leaves.
--- Run: fcgi-lua -l 127.0.0.1:9000 cancel.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 cancel.lua
 -- Try: curl 'http://127.0.0.1:8080/?seconds=1'   (or 5, Ctrl-C, or &to=nobody)
 
 local fcgi = require "fcgi"

@@ -1,6 +1,6 @@
 -- Runs CGI programs.  What they read and write passes through as it comes, and
 -- none is left running when its client has gone.
--- Run: fcgi-lua -l 127.0.0.1:9000 cgi.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 cgi.lua
 -- Try: curl -d 'some text' 'http://127.0.0.1:8080/cgi-bin/NAME/more?query'
 -- for /usr/lib/cgi-bin/NAME, or a NAME in the folder given behind cgi.lua.
 

@@ -1,6 +1,6 @@
 -- A chat: what one says all hear, on any worker of any machine, through redis.
 -- Each worker has one connection that listens, and a pool of those that speak.
--- Run: fcgi-lua -l 127.0.0.1:9000 chat.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 chat.lua
 -- Try: curl -N http://127.0.0.1:8080/ & curl -d 'Hello!' http://127.0.0.1:8080/
 
 local fcgi = require "fcgi"

@@ -1,5 +1,5 @@
 -- An answer that arrives bit by bit: a line each second, flushed.
--- Run: fcgi-lua -l 127.0.0.1:9000 countdown.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 countdown.lua
 -- Try: curl -N 'http://127.0.0.1:8080/?from=3'
 
 local fcgi = require "fcgi"

@@ -2,7 +2,7 @@
 -- which has a loop of its own: fcgi.cqueues lets the handler wait for it, and
 -- others are served meanwhile.  Debian's lua-http is for older versions of Lua,
 -- and runs with 5.4.
--- Run: fcgi-lua -l 127.0.0.1:9000 --lua-compat=5.1 cqueues.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 --lua-compat=5.1 cqueues.lua
 -- Try: curl http://127.0.0.1:8080/     (for other pages: cqueues.lua URL ...)
 
 local bridge = require "fcgi.cqueues"

@@ -1,6 +1,6 @@
 -- A job that runs every few seconds beside the requests, and a page that shows
 -- what it left.  When it fails the log says so, and the next round comes.
--- Run: fcgi-lua -l 127.0.0.1:9000 cron.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 cron.lua
 -- Try: curl http://127.0.0.1:8080/
 
 local fcgi = require "fcgi"

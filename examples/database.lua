@@ -1,6 +1,6 @@
 -- Queries by a library that blocks (LuaSQL; Debian: lua-sql-postgres) without
 -- blocking anybody: it runs in a few child processes, each with a connection.
--- Run: fcgi-lua -l 127.0.0.1:9000 database.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 database.lua
 -- Try: curl 'http://127.0.0.1:8080/?name=tables'
 
 local text = { ["Content-Type"] = "text/plain; charset=utf-8" }

@@ -1,5 +1,5 @@
 -- Sends the body back piece by piece as it arrives, whatever its size.
--- Run: fcgi-lua -l 127.0.0.1:9000 echo.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 echo.lua
 -- Try: curl --data-binary @/etc/os-release http://127.0.0.1:8080/
 --
 -- nginx stops sending the body once an answer has begun.  Behind it this works

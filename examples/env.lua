@@ -1,6 +1,6 @@
 -- Everything the web server tells about a request: its parameters, sorted.
 -- (Passwords and cookies too, so this is for looking, not for the public.)
--- Run: fcgi-lua -l 127.0.0.1:9000 env.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 env.lua
 -- Try: curl -H 'X-Color: blue' 'http://127.0.0.1:8080/some/path?a=1'
 
 function on_request(req)

@@ -1,5 +1,5 @@
 -- What becomes of an error: the client sees a friendly page, the log the truth.
--- Run: fcgi-lua -l 127.0.0.1:9000 errors.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 errors.lua
 -- Try: curl -i 'http://127.0.0.1:8080/?case=raised'     (or caught, or late)
 
 local fcgi = require "fcgi"

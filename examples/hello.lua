@@ -1,5 +1,5 @@
 -- Hello, world: an answer of plain text that reads one value from the URL.
--- Run: fcgi-lua -l 127.0.0.1:9000 hello.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 hello.lua
 -- Try: curl 'http://127.0.0.1:8080/?name=Ada'
 
 function on_request(req)

@@ -1,6 +1,6 @@
 -- Fetches a page from another server with LuaSocket's http, which waits for it
 -- without keeping anybody waiting, and says how long that took.
--- Run: fcgi-lua -l 127.0.0.1:9000 http_client.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 http_client.lua
 -- Try: curl http://127.0.0.1:8080/index.html
 
 local fcgi = require "fcgi"

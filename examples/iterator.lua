@@ -1,6 +1,6 @@
 -- Iterators that wait: one makes lines of the body as it arrives, one makes
 -- records of the lines.  A body of any size takes the memory of a record.
--- Run: fcgi-lua -l 127.0.0.1:9000 iterator.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 iterator.lua
 -- Try: curl -d $'item: pen\nprice: 2\n\nitem: ink' http://127.0.0.1:8080/
 
 local text = { ["Content-Type"] = "text/plain; charset=utf-8" }

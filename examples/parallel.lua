@@ -1,6 +1,6 @@
 -- A page that asks three services at once: it takes as long as the slowest of
 -- them, not as all together, and does without one that fails.
--- Run: fcgi-lua -l 127.0.0.1:9000 parallel.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 parallel.lua
 -- Try: curl 'http://127.0.0.1:8080/?user=7&city=Oslo'     (or another city)
 
 local fcgi = require "fcgi"

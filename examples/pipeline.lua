@@ -1,6 +1,6 @@
 -- A pipeline of tasks: one produces, several work, the handler sends what comes
 -- out.  Channels hold a few values only: a slow client slows all of it down.
--- Run: fcgi-lua -l 127.0.0.1:9000 pipeline.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 pipeline.lua
 -- Try: curl -N 'http://127.0.0.1:8080/?pages=30'     (or ?pages=30&broken=7)
 
 local fcgi = require "fcgi"

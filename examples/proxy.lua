@@ -1,6 +1,6 @@
 -- A reverse proxy: hands requests on to another web server and its answers
 -- back, both as they come, and no faster than the other side takes them.
--- Run: fcgi-lua -l 127.0.0.1:9000 proxy.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 proxy.lua
 -- Try: curl -T big.iso http://127.0.0.1:8080/upload    (with a server on 8000)
 
 local fcgi = require "fcgi"

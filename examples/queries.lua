@@ -1,6 +1,6 @@
 -- Three queries to PostgreSQL take as long as the slowest of them.  They go
 -- over sockets from a pool, for logins without a password (peer, trust).
--- Run: fcgi-lua -l 127.0.0.1:9000 queries.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 queries.lua
 -- Try: curl http://127.0.0.1:8080/
 
 local fcgi = require "fcgi"

@@ -1,5 +1,5 @@
 -- The query string and cookies in a page; a cookie counts the visits.
--- Run: fcgi-lua -l 127.0.0.1:9000 query.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 query.lua
 -- Try: curl -i -b visits=6 'http://127.0.0.1:8080/?name=Ada&tag=a&tag=%3Cb%3E'
 
 local fcgi = require "fcgi"

@@ -1,6 +1,6 @@
 -- Counts visits in redis with redis-lua (Debian: lua-redis), which was written
 -- for LuaSocket: with fcgi.socket it runs as it is and keeps nobody waiting.
--- Run: fcgi-lua -l 127.0.0.1:9000 --lua-compat=5.3 redis_client.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 --lua-compat=5.3 redis_client.lua
 -- Try: curl 'http://127.0.0.1:8080/?page=home'
 
 require "fcgi.socket" -- from here on LuaSocket's sockets are fcgi-lua's

@@ -1,6 +1,6 @@
 -- A handler that waits keeps nobody else waiting: five requests of two seconds
 -- each take two seconds, not ten.
--- Run: fcgi-lua -l 127.0.0.1:9000 slow.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 slow.lua
 -- Try: time (for i in 1 2 3 4 5; do curl http://127.0.0.1:8080/ & done; wait)
 
 local fcgi = require "fcgi"

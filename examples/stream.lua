@@ -1,6 +1,6 @@
 -- A long answer, made while it is sent: when the client is slow req:write waits
 -- for it, so neither a large answer nor a slow reader takes memory.
--- Run: fcgi-lua -l 127.0.0.1:9000 stream.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 stream.lua
 -- Try: curl --limit-rate 1M -o /dev/null 'http://127.0.0.1:8080/?bytes=9000000'
 
 local PIECE = 65536

@@ -1,6 +1,6 @@
 -- Asks a server over TLS, whose certificate and name are verified, and keeps
 -- the connection for the next request, which needs no handshake then.
--- Run: fcgi-lua -l 127.0.0.1:9000 tls_client.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 tls_client.lua
 -- Try: curl http://127.0.0.1:8080/index.html
 
 local fcgi = require "fcgi"

@@ -1,6 +1,6 @@
 -- Uploads of any size, saved in a folder, with their progress in the log; and
 -- the page with the form.  (With nginx: fastcgi_request_buffering off.)
--- Run: fcgi-lua -l 127.0.0.1:9000 upload.lua
+-- Run: fcgi-lua --http=127.0.0.1:8080 upload.lua
 -- Try: curl -F note=hello -F file=@/etc/services http://127.0.0.1:8080/
 
 local fcgi = require "fcgi"
