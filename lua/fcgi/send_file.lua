@@ -1,6 +1,7 @@
 --- fcgi.send_file -- req:send_file: a file as an answer, with what HTTP has for
 --- files (RFC 9110): conditions, a range, validators.
 -- SPDX-License-Identifier: MIT
+local conditions = require "fcgi.conditions"
 local misuse = require "fcgi.misuse"
 local mime = require "fcgi.mime"
 local tools = require "fcgi.tools"
@@ -31,104 +32,6 @@ local function check_options(options)
     end
   end
   return options
-end
-
--- --- validators ----------------------------------------------------------
-
-local months = {}
-for i, name in ipairs { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug",
-  "Sep", "Oct", "Nov", "Dec" } do
-  months[name] = i
-end
-
---- Days from 1970-01-01 (the civil calendar, by whole eras of 400 years).
-local function days(year, month, day)
-  if month <= 2 then
-    year, month = year - 1, month + 12
-  end
-  return 365 * year + year // 4 - year // 100 + year // 400
-    + (153 * (month - 3) + 2) // 5 + day - 719469
-end
-
---- The time that an HTTP date names; nil when it is none.  The two old forms
---- are taken for none: nobody sends them, and then the file is sent.
-local function parse_date(text)
-  local day, month, year, hour, min, sec = (text or ""):match(
-    "^%a%a%a, (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$")
-  if not day or not months[month] then
-    return nil
-  end
-  return days(tonumber(year), months[month], tonumber(day)) * 86400
-    + hour * 3600 + min * 60 + sec
-end
-
---- Is the tag in the list?  weakly: a weak one may be the same, too.
-local function has_tag(list, etag, weakly)
-  if list:find("^%s*%*%s*$") then
-    return true
-  elseif not etag then
-    return false
-  end
-  for weak, tag in list:gmatch('(W?/?)("[^"]*")') do
-    if tag == etag and (weak == "" or weakly) then
-      return true
-    end
-  end
-  return false
-end
-
---- What the conditions of a request make of it: 304, 412, or nil for the file
---- (RFC 9110, 13.2.2).
-local function judge(req, about)
-  local match, none = req:header("If-Match"), req:header("If-None-Match")
-  local mtime = about.mtime
-  if match then
-    if not has_tag(match, about.etag, false) then return 412 end
-  else
-    local since = parse_date(req:header("If-Unmodified-Since"))
-    if since and mtime > since then return 412 end
-  end
-  if none then
-    if has_tag(none, about.etag, true) then return 304 end
-  else
-    local since = parse_date(req:header("If-Modified-Since"))
-    if since and mtime <= since then return 304 end
-  end
-end
-
--- --- ranges --------------------------------------------------------------
-
---- Offsets of digits that may be too long for a number.
-local function offset(digits)
-  return #digits > 18 and math.maxinteger or math.tointeger(tonumber(digits))
-end
-
---- The range that a header asks for: first and last; false when there is none
---- in the file; nil when the whole is to be sent: it is no range, several of
---- them, or of another version of the file (RFC 9110, 14.2).
-local function range_of(req, about)
-  local range, condition = req:header("Range"), req:header("If-Range")
-  if not range then
-    return nil
-  elseif condition and condition ~= about.etag
-    and parse_date(condition) ~= about.mtime then
-    return nil
-  end
-  local from, to = range:match("^%s*[Bb][Yy][Tt][Ee][Ss]%s*=%s*(%d*)%s*%-%s*(%d*)%s*$")
-  if not from or from == "" and to == "" then
-    return nil
-  elseif from == "" then
-    local last = offset(to)
-    if last == 0 or about.size == 0 then return false end
-    return math.max(0, about.size - last), about.size - 1
-  end
-  local first, last = offset(from), to == "" and about.size - 1 or offset(to)
-  if to ~= "" and last < first then
-    return nil
-  elseif first >= about.size then
-    return false
-  end
-  return first, math.min(last, about.size - 1)
 end
 
 ---@param methods table the request class, to which it is added
@@ -176,13 +79,13 @@ return function(methods, private)
     local first, last = 0, about.size - 1
     if (method == "GET" or method == "HEAD")
       and not private.status_of(req) then
-      local status = judge(req, about)
+      local status = conditions.judge(req, about)
       if status then
         return nil, status
       end
       local from, to = nil, nil
       if method == "GET" then
-        from, to = range_of(req, about)
+        from, to = conditions.range(req, about)
       end
       if from == false then
         return nil, 416

@@ -212,7 +212,9 @@ def test_a_range_behind_the_end_is_416(site, asked):
                                    "bytes=a-b", "lines=0-1", "bytes", "",
                                    "bytes=1-2-3", "bytes=--1", "bytes=0x0-1",
                                    pytest.param("bytes=" + "0-0," * 5000,
-                                                id="many")])
+                                                id="many"),
+                                   pytest.param("bytes=" + " " * 60000 + "x",
+                                                id="blanks")])
 def test_other_ranges_are_the_whole(site, asked):
     answer = site.get(range=asked)
     assert (answer.status, answer.body) == (200, TEXT)
