@@ -990,7 +990,7 @@ function fcgi.unescape(s) end
 --- print(fcgi.join("/srv/www", "../passwd")) --> nil
 --- ```
 ---@nodiscard
----@param root string
+---@param root string "" raises
 ---@param path string
 ---@return string? joined
 function fcgi.join(root, path) end

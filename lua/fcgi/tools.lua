@@ -48,6 +48,8 @@ end
 function tools.join(root, path)
   if type(root) ~= "string" then
     bad_argument("join", expected("string", root))
+  elseif root == "" then -- the path would be one of the whole system
+    bad_argument("join", "a folder expected, got an empty string")
   elseif type(path) ~= "string" then
     error(("bad argument #2 to 'join' (%s)"):format(expected("string", path)), 2)
   elseif path:find("\0", 1, true) then

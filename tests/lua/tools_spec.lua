@@ -319,4 +319,9 @@ describe("join", function()
     refuses("bad argument #2 to 'join' (string expected, got number)",
       tools.join, "/r", 1)
   end)
+
+  it("does not take no folder for the root of the system", function()
+    refuses("bad argument #1 to 'join' (a folder expected, got an empty string)",
+      tools.join, "", "etc/passwd")
+  end)
 end)
