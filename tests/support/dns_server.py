@@ -48,7 +48,7 @@ def name_bytes(name):
 class DnsServer:
     def __init__(self, zone=None, ttl=300, host="127.0.0.1"):
         self.zone, self.ttl, self.host = dict(zone or {}), ttl, host
-        self.queries = []       # (name, type, "udp" or "tcp")
+        self.queries = []       # (name, type, "udp" or "tcp", id)
         self.held = {}          # name: answers to be sent
         self.lock = threading.Lock()
         self.threads, self.ended = [], False
@@ -102,6 +102,15 @@ class DnsServer:
             return sum(query[0] == name and kind in (None, query[1])
                        and over in (None, query[2])
                        for query in self.queries)
+
+    def ids(self):
+        """The ids of the queries for each name: a query that is repeated for
+        want of an answer keeps its own."""
+        found = {}
+        with self.lock:
+            for name, _, _, id in self.queries:
+                found.setdefault(name, set()).add(id)
+        return found
 
     def wait_asked(self, name, times=1, kind=None):
         wait_until(lambda: self.asked(name, kind) >= times,
@@ -160,7 +169,7 @@ class DnsServer:
         name, end = read_name(query, 12)
         kind = struct.unpack(">H", query[end:end + 2])[0]
         with self.lock:
-            self.queries.append((name.lower(), kind, over))
+            self.queries.append((name.lower(), kind, over, query[:2]))
 
     # sockets
 
