@@ -54,8 +54,8 @@ end
 
 -- A word of text: "file-like" has a hyphen, "multipart/form-data" a minus.
 local function escape_word(word)
-  local bare = word:gsub("^[(\"]+", ""):gsub("[).,;:\"]+$", "")
-  local is_prose = bare:find "^%l+%-[%l%-]+$" and
+  local bare = word:gsub("^%(", ""):gsub("[).,;:]+$", "")
+  local is_prose = bare:find "^%l%l+%-[%l%-]+%l$" and
     not bare:find "^lua%-" and not bare:find "^fcgi%-"
   local out = word:gsub("[\\%-'`^~]", function(c)
     if c == "-" and is_prose then return "-" end

@@ -89,7 +89,8 @@ void options_print_help(FILE *out)
     fputs("\nSizes: 65536, 64k, 10M, 1G.  Times: 0.5, 30s, 500ms, 2m, 1h.\n"
           "Settings may also stand in the environment (FCGI_LUA_MAX_BODY for"
           " --max-body)\nor in the table that the script returns (max_body);"
-          " the command line wins,\nthen the environment.\n",
+          " the command line wins,\nthen the environment.\n"
+          "The manual: man fcgi-lua\n",
           out);
 }
 
