@@ -140,11 +140,12 @@ comes (req:read, read_line and lines).  A second way raises.
 
 # Waiting
 
-Functions that may wait (`@async`) let other requests go on meanwhile.  They
-work inside pcall, metamethods, iterators and coroutines.  Where Lua cannot be
-left (in a comparator of table.sort, a replacement function of string.gsub) they
-raise "cannot wait here"; so they do outside of tasks, that is while the script
-is being loaded.  A call that need not wait does not look whether it could.
+Functions that may wait let other requests go on meanwhile.  They are marked:
+`@async` in this file, "May wait." in its pages for man.  They work inside
+pcall, metamethods, iterators and coroutines.  Where Lua cannot be left (in a
+comparator of table.sort, a replacement function of string.gsub) they raise
+"cannot wait here"; so they do outside of tasks, that is while the script is
+being loaded.  A call that need not wait does not look whether it could.
 Whatever else takes time, such as os.execute or a library that blocks, stops
 the whole process.
 

@@ -253,7 +253,7 @@ local function function_section(page, one)
   page:subsection(full_name(one) .. show_args(one.params))
   local before, after = cut(one.blocks)
   if one.waits then
-    page:line(".Em Waits .")
+    page:line(".Em May wait .")
   end
   page.after = "head"
   page:blocks(before, meta.file, markup.fail)
@@ -483,15 +483,16 @@ local function write_page(page, all_parts)
   for _, alias in ipairs(meta.aliases) do
     if out.aliases[alias.name] then
       placed[alias] = true
-      list[#list + 1] = { alias.name, function()
-        out:text(show_type(alias.type) .. ".")
-        out:blocks(alias.blocks, meta.file, markup.fail)
-      end }
+      list[#list + 1] = {
+        ("\\fB%s\\fR: %s"):format(alias.name,
+          mdoc.code(show_type(alias.type))),
+        function() out:blocks(alias.blocks, meta.file, markup.fail) end,
+      }
     end
   end
   if #list > 0 then
     out:section("Types")
-    out:tags(list, { hang = true })
+    out:tags(list, { hang = true, raw = true })
   end
   see_also(out, page.name .. 3)
   write(page.name, 3, out)

@@ -190,7 +190,7 @@ function Page:tags(pairs_of, options)
     width = math.max(width, #pair[1]:gsub("[`%c]", ""))
   end
   self:line(".Bl -tag -width %s%s",
-    options.hang and "4n" or math.min(width + 1, 24) .. "n",
+    options.hang and "2n" or math.min(width + 1, 24) .. "n",
     options.compact and " -compact" or "")
   for _, pair in ipairs(pairs_of) do
     local tag, text = pair[1], pair[2]

@@ -109,7 +109,7 @@ local pages = {
   },
   {
     name = "fcgi-lua-sockets",
-    about = "sockets, names of hosts and libraries that connect, in Lua",
+    about = "sockets, and libraries that connect, in Lua",
     intro = {
       "Sockets with the names and meanings of LuaSocket, for which only the " ..
         "task waits that calls; and ways to run libraries that were written " ..

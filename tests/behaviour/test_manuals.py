@@ -9,6 +9,7 @@ fcgi-lua-web.)
 
 SPDX-License-Identifier: MIT
 """
+import functools
 import os
 import re
 import signal
@@ -82,6 +83,11 @@ def test_pages_have_one_date_and_the_version():
 
 # --- the program --------------------------------------------------------------
 
+TABLE = (ROOT / "src/proc/options_table.c").read_text()
+OPTIONS = re.findall(r'\.name = "(.*)"', TABLE)
+
+
+@functools.cache
 def options_of_help():
     """name -> (the entry as the page has it, the group, the text)"""
     found = {}
@@ -104,9 +110,7 @@ def options_of_help():
     return found
 
 
-HELP = options_of_help()
-
-
+@functools.cache
 def entries_of_options():
     """The entries of the page: entry -> (group, text), in order."""
     found = {}
@@ -118,24 +122,21 @@ def entries_of_options():
     return found
 
 
-ENTRIES = entries_of_options()
-
-
 def test_help_is_understood():
-    table = (ROOT / "src/proc/options_table.c").read_text()
-    assert list(HELP) == re.findall(r'\.name = "(.*)"', table)
+    assert list(options_of_help()) == OPTIONS
 
 
 def test_options_are_those_of_the_program():
     """With the same short names and arguments, in the same order and groups."""
-    assert [(entry, group) for entry, (group, _) in ENTRIES.items()] == \
-        [(entry, title) for entry, title, _ in HELP.values()]
+    assert [(entry, group) for entry, (group, _) in
+            entries_of_options().items()] == \
+        [(entry, title) for entry, title, _ in options_of_help().values()]
 
 
-@pytest.mark.parametrize("name", HELP)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_option_has_its_default(name):
-    entry, _, help_text = HELP[name]
-    text = ENTRIES[entry][1]
+    entry, _, help_text = options_of_help()[name]
+    text = entries_of_options()[entry][1]
     default = re.search(r"\(default ([^\s:;,)]+)", help_text)
     assert len(text) > 15
     if default:
@@ -155,10 +156,8 @@ def names_in(text):
 
 
 def names_with_reach(reach):
-    """Of the options table."""
-    table = (ROOT / "src/proc/options_table.c").read_text()
     return {re.search('"(.*?)"', entry)[1]
-            for entry in re.split(r"\{ \.name = ", table)[1:]
+            for entry in re.split(r"\{ \.name = ", TABLE)[1:]
             if f".reach = {reach}," in entry}
 
 
@@ -226,7 +225,7 @@ def test_variables_are_those_of_the_program():
     assert asked <= told and {"TMPDIR", "FCGI_WEB_SERVER_ADDRS"} <= asked
     oneshot = (ROOT / "src/proc/oneshot.c").read_text()
     names = re.search(r"names\[\] = \{(.*?)\}", oneshot, re.S)[1]
-    entry = ENTRIES[HELP["request"][0]][1]
+    entry = entries_of_options()[options_of_help()["request"][0]][1]
     for name in re.findall(r'"(\w+)"', names):
         assert name in entry
 
@@ -314,6 +313,7 @@ SIGNATURES = {signature(cls, function): function
               for function in cls.functions.values()}
 
 
+@functools.cache
 def subsections():
     """heading -> text, of all pages; a heading stands on one page."""
     found = {}
@@ -326,21 +326,18 @@ def subsections():
     return found
 
 
-SUBSECTIONS = subsections()
-
-
 def test_functions_are_those_of_meta_lua():
     """Each has a section, and there are no others but those of tables."""
     tables = {name for name, cls in META.classes.items() if not cls.is_table}
     shown_elsewhere = {"fcgi.App"}      # in the section THE SCRIPT
-    assert set(SUBSECTIONS) == \
+    assert set(subsections()) == \
         set(SIGNATURES) | tables - shown_elsewhere
 
 
 @pytest.mark.parametrize("heading", SIGNATURES)
 def test_function_has_its_parameters_and_results(heading):
-    function, text = SIGNATURES[heading], SUBSECTIONS[heading]
-    assert text.strip().startswith("Waits. ") == ("async" in function.flags)
+    function, text = SIGNATURES[heading], subsections()[heading]
+    assert text.strip().startswith("May wait. ") == ("async" in function.flags)
     flat, at = words(text), 0
     prose = next(paragraphs(function.doc))
     assert prose in flat
@@ -364,7 +361,7 @@ def test_function_has_its_parameters_and_results(heading):
 def test_fields_are_those_of_meta_lua():
     """Each has an entry: a hook as it is called, others with their types."""
     text = api_text()
-    entries = re.findall(r"^     ([a-z_]\w*)(: .*|\([\w, ]*\))\n {11}\S",
+    entries = re.findall(r"^     ([a-z_]\w*)(: .*|\([\w, ]*\))\n {9}\S",
                          text, re.M)
     expected = []
     for cls in META.classes.values():
@@ -385,13 +382,13 @@ def test_types_are_those_of_meta_lua():
     for name in manual.API:
         text = manual.render(name)
         types = manual.sections(text).get("TYPES", "")
-        told = set(re.findall(r"^     (fcgi\.\w+)$", types, re.M))
+        told = set(re.findall(r"^     (fcgi\.\w+): ", types, re.M))
         named = {alias for alias in META.aliases
                  if re.search(re.escape(alias) + r"\b", text)}
         assert told == named, name
     assert set(META.aliases) == {
         found for name in manual.API for found in re.findall(
-            r"^     (fcgi\.\w+)$",
+            r"^     (fcgi\.\w+): ",
             manual.sections(manual.render(name)).get("TYPES", ""), re.M)}
 
 
