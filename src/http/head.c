@@ -27,8 +27,18 @@ void http_head_reset(struct http_head *head)
     buffer_reset(&head->text, TEXT_KEEP);
     head->target_len = 0;
     head->count = 0;
-    head->in_value = head->has_line = head->is_seen = false;
+    head->in_value = head->has_line = head->is_seen = head->at_word = false;
     head->at_start = true;
+    head->protocol = '\0';
+}
+
+/* Parsers that know the protocols in which HTTP's methods are spoken, too, do
+ * not tell which one it is. */
+static void look_at_line(struct http_head *head, char c)
+{
+    if (head->at_word && c != ' ')
+        head->protocol = c;
+    head->at_word = c == ' ';
 }
 
 bool http_head_look(struct http_head *head, struct slice bytes)
@@ -44,6 +54,8 @@ bool http_head_look(struct http_head *head, struct slice bytes)
             if (head->at_start && head->has_line && (c == ' ' || c == '\t'))
                 return false;
             head->at_start = false;
+            if (!head->has_line)
+                look_at_line(head, c);
         }
     }
     return true;
@@ -261,6 +273,8 @@ struct http_refusal http_head_check(const struct http_head *head,
     struct slice value;
     struct target target = split_target(head, method, &why);
 
+    if (head->protocol != 'H' && head->protocol != '\0')
+        return (struct http_refusal){ 505, "this is another protocol" };
     if (why == NULL && !is_host(target.host))
         why = "the host in the target is none";
     if (why == NULL)

@@ -30,6 +30,8 @@ struct http_head {
     bool has_line; /* the first one is whole */
     bool at_start; /* of a line */
     bool is_seen;  /* the empty line was there */
+    bool at_word;  /* of the first line */
+    char protocol; /* its last word begins so; NUL: nobody looked */
     struct http_field fields[HTTP_FIELDS_MAX];
 };
 
