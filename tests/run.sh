@@ -23,7 +23,7 @@ packages=(
     libfcgi-bin spawn-fcgi systemd logrotate curl strace valgrind git
     ca-certificates chromium chromium-driver python3-selenium
     redis-server memcached postgresql mariadb-server-core python3-aiosmtpd
-    man-db groff-base mandoc
+    man-db groff-base mandoc lua-dkjson
     openssl lua-redis lua-sql-postgres lua-sql-mysql lua-sec lua-http
     python3-cryptography
 )

@@ -1,5 +1,6 @@
---- definitions -- reads lua/fcgi/meta.lua: chapters, classes, fields, functions,
---- aliases, each with its prose.  Strict: what is not understood is an error.
+--- definitions -- reads lua/fcgi/meta.lua: chapters, classes, fields,
+--- functions, aliases, each with its prose.  Strict: what is not understood is
+--- an error.
 ---
 --- SPDX-License-Identifier: MIT
 local markup = require "markup"

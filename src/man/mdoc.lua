@@ -110,7 +110,9 @@ function mdoc.text(lines, complain)
   local function flush(is_sentence)
     if line == "" then return end
     -- A full stop at the end of a line would end a sentence.
-    if not is_sentence and line:find "[.?!][)\"]*$" then line = line .. "\\&" end
+    if not is_sentence and line:find "[.?!][)\"]*$" then
+      line = line .. "\\&"
+    end
     out[#out + 1] = guard(line)
     line = ""
   end

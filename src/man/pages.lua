@@ -32,10 +32,17 @@ local pages = {
     intro = {
       "Scripts that `fcgi-lua` runs answer requests by this interface: " ..
         "the object `req`, which handlers get, and the module `fcgi`.",
-      "This page has what all scripts share, the small tools of the module, " ..
-        "and a list of what stands on which page.  Whoever begins may rather " ..
-        "begin with fcgi-lua-web(7), which leads from nothing to a form with " ..
-        "uploads.",
+      "This page has what all scripts share, the small tools of the " ..
+        "module, and a list of what stands on which page.  Whoever begins " ..
+        "may rather begin with fcgi-lua-web(7), which leads from nothing to " ..
+        "a form with uploads.",
+    },
+    synopsis = {
+      'local fcgi = require "fcgi"',
+      "",
+      "function on_request(req)",
+      '  return 200, { ["Content-Type"] = "text/plain" }, "hello\\n"',
+      "end",
     },
     index = "The pages",
     sections = {
@@ -140,7 +147,7 @@ local pages = {
     about = "programs that Lua scripts run",
     intro = {
       "os.execute and io.popen keep every request waiting until the program " ..
-        "has ended.  These keep nobody.",
+        "has ended.  These functions keep nobody waiting.",
     },
     sections = {
       { chapter = "Programs", functions = { "run", "popen" } },

@@ -37,7 +37,7 @@ def program_page():
     return manual.sections(manual.render("fcgi-lua.1"))
 
 
-# --- all pages ----------------------------------------------------------------
+# --- all pages --------------------------------------------------------------
 
 @PAGES
 def test_page_is_sound(name):
@@ -81,7 +81,7 @@ def test_pages_have_one_date_and_the_version():
     assert all(f".Os fcgi\\-lua {version}\n" in one for one in sources)
 
 
-# --- the program --------------------------------------------------------------
+# --- the program ------------------------------------------------------------
 
 TABLE = (ROOT / "src/proc/options_table.c").read_text()
 OPTIONS = re.findall(r'\.name = "(.*)"', TABLE)
@@ -251,7 +251,7 @@ def test_help_names_the_manual():
     assert run("--help").out.endswith("The manual: man fcgi-lua\n")
 
 
-# --- the Lua API ----------------------------------------------------------------
+# --- the Lua API ------------------------------------------------------------
 
 def api_text(device="ascii"):
     return "\n".join(manual.render(name, device=device)
@@ -430,7 +430,7 @@ def test_first_page_tells_where_everything_is():
                 assert heading in shown.replace(",", "").split(), heading
 
 
-# --- the script that makes the pages --------------------------------------------
+# --- the script that makes the pages ----------------------------------------
 
 def make(tmp_path, text, plan=None):
     """Makes the pages of another meta.lua; the finished process."""
@@ -513,7 +513,7 @@ def test_what_the_plan_names_must_be_there(tmp_path, old, new, what):
     assert done.stderr.startswith("pages.lua: ") and what in done.stderr
 
 
-# --- installed --------------------------------------------------------------------
+# --- installed --------------------------------------------------------------
 
 def test_installed_pages_are_found(tmp_path):
     """Below a prefix and a DESTDIR, as packagers install."""

@@ -183,8 +183,9 @@ def test_nginx_takes_the_snippet(tmp_path):
         pathlib.Path(gw.address).chmod(0o666)
         gw.folder.chmod(0o755)
         tmp_path.chmod(0o755)
-        nginx = subprocess.Popen([find("nginx", "nginx-light"), "-c", str(config), "-e",
-                                  f"{tmp_path}/log", "-p", str(tmp_path)])
+        nginx = subprocess.Popen(
+            [find("nginx", "nginx-light"), "-c", str(config),
+             "-e", f"{tmp_path}/log", "-p", str(tmp_path)])
         try:
             url = f"http://127.0.0.1:{port}/?name=Ada"
             wait_until(lambda: subprocess.run(
