@@ -12,9 +12,9 @@ import re
 import urllib.request
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 
+from support.browser import chromium, console
 from support.gateway import DEADLINE, Gateway, free_port, wait_until
 
 SCRIPT = """
@@ -33,19 +33,8 @@ HOSTILE = ("/sleep?a=<script>document.title='run'</script>&b=\"'>"
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.add_argument("--headless=new")
-    options.add_argument("--no-sandbox")    # root needs it
-    options.add_argument("--disable-dev-shm-usage")
-    options.add_argument(
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(
-        service=webdriver.chrome.service.Service("/usr/bin/chromedriver"),
-        options=options)
-    driver.set_page_load_timeout(DEADLINE)
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
 class Page:
@@ -88,11 +77,6 @@ def table(browser, name):
 def card(browser, name):
     return browser.execute_script(
         "return document.getElementById(arguments[0]).firstChild.data", name)
-
-
-def console(browser):
-    return [entry["message"] for entry in browser.get_log("browser")
-            if "favicon.ico" not in entry["message"]]
 
 
 def test_the_page_says_what_json_says(browser, page):
