@@ -5,7 +5,8 @@
 
 local fcgi = require "fcgi"
 
-local here, folder = arg[0]:match "^.*/" or "", ... or "/tmp"
+local here = arg[0]:match "^.*/" or ""
+local folder = ... or "/tmp" -- where they save what they are sent
 local examples = { -- in the order of the page; each with its arguments
   { "hello" }, { "query" }, { "env" }, { "echo" }, { "upload", folder },
   { "countdown" }, { "stream" }, { "slow" }, { "parallel" }, { "cancel" },
@@ -17,7 +18,9 @@ local apps, page = {}, { "<!DOCTYPE html><title>fcgi-lua</title>\n" }
 local function load_app(name, ...)
   local env = setmetatable({}, { __index = _G })
   local app = assert(loadfile(here .. name .. ".lua", "t", env))(...)
-  return type(app) == "function" and { on_request = app } or app or env
+  app = type(app) == "function" and { on_request = app } or app or env
+  if app.on_start then app.on_start() end
+  return app
 end
 
 -- What the comment of an example says: what it shows, and how to see that.
@@ -56,6 +59,12 @@ for _, example in ipairs(examples) do
     ok and "" or "<p>It is not here: " .. fcgi.html(tostring(app)) .. "\n" }
 end
 
+local function on_worker(id)
+  for _, app in pairs(apps) do
+    if app.on_worker then app.on_worker(id) end
+  end
+end
+
 local function app_of(req)
   local mount = req:path():match "^/[^/]*"
   return apps[mount], mount
@@ -75,4 +84,5 @@ local function on_error(req, ...)
   if app and app.on_error then return app.on_error(below(mount, req), ...) end
 end
 
-return { on_request = on_request, on_error = on_error, abort = "cancel" }
+return { on_worker = on_worker, on_request = on_request, on_error = on_error,
+  abort = "cancel" }

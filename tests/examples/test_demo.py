@@ -134,12 +134,6 @@ def demo(shared_gateway, all_examples):
     return copied_example("demo.lua")
 
 
-def links(gw):
-    page = gw.request().text
-    return [html.unescape(link) for link in
-            re.findall(r'<a href="(.*?)"', page)]
-
-
 def ask(gw, link, **more):
     path, _, query = link.partition("?")
     return gw.request({"REQUEST_URI": "/" + link, "QUERY_STRING": query,
@@ -147,10 +141,19 @@ def ask(gw, link, **more):
                        **more})
 
 
+def page_of(gw):
+    response = ask(gw, "")
+    assert response.status == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    return response.text
+
+
 def test_demo_lists_examples_and_how_to_try_them(demo):
-    found = links(demo)
+    page = page_of(demo)
+    found = [html.unescape(link) for link in
+             re.findall(r'<a href="(.*?)"', page)]
     assert found[0] == "hello/?name=Ada" and len(found) >= 15
-    page = html.unescape(demo.request().text)
+    page = html.unescape(page)
     for link in found:
         name = link.partition("/")[0]
         assert f"<h2>{name}.lua</h2>" in page
@@ -184,27 +187,28 @@ def test_demo_gives_each_globals_of_its_own(gateway, all_examples, tmp_path):
 -- One.
 -- Try: curl http://127.0.0.1:8080/a
 number = ...
+function on_start() started = "started" end
+function on_worker(id) worker = started .. " by " .. id end
 function on_request(req)
   if req:path() == "/away" then return req:redirect("/b?c", 303) end
   return 200, {}, table.concat({ number, req:path(), req:path_info(),
     req:script_name(), req:uri(), req:method(), req:query "q" or "none",
-    tostring(req:param() == req:param()), req.role }, " ")
+    req.role, worker }, " ")
 end
 """)
     (tmp_path / "two.lua").write_text("""\
 -- Two.
 number = ...
 return {
-  on_request = function(req) error(number .. " fails at " .. req:path(), 0) end,
+  on_request = function(req) error(number .. " fails", 0) end,
   on_error = function(req, err) return 500, {}, req:path() .. ": " .. err end,
 }
 """)
     gw = gateway(str(tmp_path / "demo.lua"))
-    same = ask(gw, "one/x%20y?q=1").text.split(" ")
-    assert " ".join(same).startswith(
-        "1 /x y /x y  /x%20y?q=1 GET 1 ")
-    assert ask(gw, "two/x").text == "/x: 2 fails at /x"
+    assert ask(gw, "one/x%20y?q=1").text == (
+        "1 /x y /x y  /x%20y?q=1 GET 1 responder started by 1")
+    assert ask(gw, "two/x").text == "/x: 2 fails"
     assert ask(gw, "one/away").headers["location"] == "/one/b?c"
     assert ask(gw, "lost/").status == 404
-    page = html.unescape(gw.request().text)
+    page = html.unescape(page_of(gw))
     assert "It is not here: " in page and "no.such.module" in page
