@@ -3,22 +3,27 @@ tasks holds on the real program.
 
 SPDX-License-Identifier: MIT
 """
+import os
 import pathlib
 import re
+import shlex
 import subprocess
 
 import pytest
 
 from support import fastcgi, forms
-from support.gateway import environment, is_asan, program, wait_until
+from support.gateway import (Gateway, environment, free_port, is_asan, program,
+                             wait_until)
 from support.lua import EVAL, Lua, params_for
 
-README = (pathlib.Path(__file__).resolve().parents[2] /
-          "README.md").read_text()
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+EXAMPLES = PROJECT / "examples"
+README = (PROJECT / "README.md").read_text()
 BLOCKS = re.findall(r"^```lua\n(.*?)^```$", README, re.M | re.S)
 # What each block answers, found by what stands in it.
 ANSWERS = {
-    "Hello, ": "Hello, world!\n",
+    'req:write("Hello, ': "Hello, world!\n",
+    "<h1>Hello, ": "<h1>Hello, world!</h1>\n",
     "long options": "hello\n",
     'req:form "name"': '<form method="post"><input name="name"> '
                        "<button>Send</button></form>\n",
@@ -73,10 +78,84 @@ def test_block_runs(gateway, part):
     for _ in range(2):
         response = gw.request()
         assert (response.status, response.text) == (200, ANSWERS[part])
-        kind = "html" if "<form" in response.text else "plain"
+        kind = "html" if response.text.startswith("<") else "plain"
         assert response.headers["content-type"].startswith("text/" + kind)
     assert gw.stop() == 0
     assert not re.search(r" (error|warn) ", gw.log())
+
+
+# --- the first answer -----------------------------------------------------
+
+class FirstAnswer:
+    """The commands of that section, with app.lua in a folder of its own."""
+
+    def __init__(self, folder):
+        section = README.partition("## The first answer\n")[2]
+        section = section.partition("\n## ")[0]
+        self.commands = re.findall(r"^    (.*)$", section, re.M)
+        self.port, self.folder = free_port(), folder
+        self.script = folder / "app.lua"
+        self.script.write_text(block_with("<h1>Hello, "))
+
+    def run(self, text):
+        """The one command that has this text, as it stands there but for the
+        port and the socket."""
+        command, = [command for command in self.commands if text in command]
+        command = command.replace(":8080", f":{self.port}").replace(
+            "/run/app.sock", f"{self.folder}/app.sock")
+        if os.geteuid() != 0:   # only root can give files away
+            command = command.replace(",group=www-data", "")
+        name, *words = shlex.split(command)
+        if name == "fcgi-lua":
+            return Gateway(None, *words, listen=None, cwd=self.folder)
+        return subprocess.run([name, "-sS", *words], capture_output=True,
+                              text=True, timeout=60).stdout
+
+
+@pytest.fixture
+def first_answer(tmp_path):
+    return FirstAnswer(tmp_path)
+
+
+def test_the_first_answer_needs_no_web_server(first_answer):
+    with first_answer.run("fcgi-lua --http") as gw:
+        gw.wait_log("listening on http:")
+        assert first_answer.run("curl") == "<h1>Hello, Ada!</h1>\n"
+
+
+def test_what_is_saved_serves_a_moment_later(first_answer):
+    states("With `--dev` what you save serves a moment later, and what fails "
+           "is a page with the error, its traceback and the lines of source")
+    script = first_answer.script
+    with first_answer.run("fcgi-lua --dev") as gw:
+        gw.wait_log("listening on http:")
+        assert "Hello, Ada!" in first_answer.run("curl")
+        whole = script.read_text()
+        script.write_text(whole.replace("Hello", "Good day"))
+        wait_until(lambda: "Good day, Ada!" in first_answer.run("curl"),
+                   "the new script")
+        script.write_text(whole.replace('"<h1>', 'no_such_name .. "<h1>'))
+        wait_until(lambda: "Ada" not in first_answer.run("curl").partition(
+            "\n")[0], "the error")
+        page = first_answer.run("curl")
+        assert "app.lua:5: attempt to concatenate a nil value" in page
+        assert "in function 'on_request'" in page
+        assert 'no_such_name .. "<h1>Hello, ' in page
+
+
+def test_the_same_script_behind_a_web_server(first_answer):
+    states("`-l` in the place of `--http` is all that changes")
+    with first_answer.run("fcgi-lua -l") as gw:
+        gw.wait_log("listening on unix:")
+        answer = fastcgi.request(str(first_answer.folder / "app.sock"),
+                                 {"QUERY_STRING": "name=Ada"})
+        assert answer.text == "<h1>Hello, Ada!</h1>\n"
+        assert answer.headers["content-type"] == "text/html"
+    # As nginx.conf wants it.
+    command, = [command for command in first_answer.commands
+                if "unix:" in command]
+    assert command.replace("app.lua", "/srv/app.lua &") in (
+        EXAMPLES / "servers/nginx.conf").read_text()
 
 
 def test_authorizers_let_in_and_refuse(gateway):

@@ -50,6 +50,10 @@ function answers.header(req)
   return 200, text, req:header(req:query "name") or "(none)"
 end
 
+function answers.user(req)
+  return 200, text, req:user() or "(none)"
+end
+
 -- A head of at least `size` bytes, in lines of 1,000.
 function answers.head(req)
   req:set_status(200):set_header("Content-Type", "text/plain")

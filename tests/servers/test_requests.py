@@ -137,6 +137,14 @@ def test_authorization_reaches_the_handler(server):
     assert (answer.status, answer.body.decode()) == (200, value)
 
 
+def test_a_user_that_nobody_has_checked(server):
+    """Some web servers hand on whatever name the client gives."""
+    answer = request(server.address, "GET", "/user",
+                     headers=[("Authorization", "Basic YWRhOng=")])
+    assert answer.status == 200
+    assert answer.body == (b"ada" if server.believes_users else b"(none)")
+
+
 def test_proxy_header_never_reaches_the_handler(server):
     answer = request(server.address, "GET", "/header?name=proxy",
                      headers=[("Proxy", "http://example.com/")])

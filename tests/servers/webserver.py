@@ -154,6 +154,7 @@ class WebServer:
     keeps = False           # connections to the gateway stay open
     multiplexes = False     # several requests at once on a connection
     passes_authorization = True  # the header
+    believes_users = False  # hands on names that nobody has checked
     has_stderr = True       # FastCGI's error stream is in its log
 
     # Of those that spawn:
@@ -354,6 +355,7 @@ class Nginx(WebServer):
     keeps = True
     pipes = False
     tells_at_once = True
+    believes_users = True
 
     def all_addresses(self):
         return ["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"]
@@ -518,6 +520,7 @@ class Haproxy(WebServer):
     has_stderr = False
     keeps = True
     passes_authorization = False  # it gives the user's name only
+    believes_users = True
     head_limit = 12000      # its buffer: 16 KiB
     chunked_limit = 8192    # likewise: it wants all of it first
     ends_empty_chunked = False  # a handler that reads it would wait until
