@@ -45,13 +45,12 @@ NOT_COMPARED = {
 # What is another one each time.
 ALIKE = [(re.compile(pattern), text) for pattern, text in [
     (rb"\b\d\d:\d\d:\d\d\b", b"TIME"),
-    (rb"\b\d\d:\d\d(?=</small>)", b"TIME"),
+    (rb"\b\d{4}-\d\d-\d\d( \d\d:\d\d)?\b", b"DATE"),
     (rb"(?<=took )\d+\.\d|\d+\.\d(?= seconds)", rb"DURATION"),
     (rb"\bupload-[0-9a-f]{16}\b", b"FILE"),         # these two: fcgi.random
     (rb"\b[0-9a-f]{32}\b", b"TOKEN"),
     (rb"(?<=in our log as )\S+(?=\.\n)", b"ID"),    # req.id
 ]]
-
 
 
 def checked_by_nobody(body):
@@ -97,6 +96,7 @@ ARGS = {
     "cgi.lua": lambda _, folder: [cgi_folder(folder)],
     "chat.lua": lambda get, _: [get("redis").address],
     "cqueues.lua": lambda get, _: [get("web").url + "/index.html"],
+    "cron.lua": lambda *_: [3600],  # before its first round, for sure
     "database.lua": lambda get, _: ["postgres", get("postgres").conninfo],
     "demo.lua": lambda _, folder: [folder],
     "guestbook.lua": lambda _, folder: [folder / "guestbook.db"],
