@@ -5,6 +5,7 @@ SPDX-License-Identifier: MIT
 import pathlib
 
 import pytest
+import sites
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 
@@ -21,3 +22,23 @@ def own_example(gateway):
     looks into its log."""
     return lambda name, *options, **more: gateway(str(EXAMPLES / name),
                                                   *options, **more)
+
+
+@pytest.fixture(scope="module")
+def all_sites():
+    running = sites.Sites()
+    yield running
+    running.close()
+
+
+@pytest.fixture(params=sites.FRONTS)
+def front(request):
+    return request.param
+
+
+@pytest.fixture
+def site(all_sites):
+    """site(name, *args) is an example in the three ways of sites.FRONTS, for
+    all tests of the module."""
+    yield all_sites.get
+    all_sites.check()
