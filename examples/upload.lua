@@ -7,9 +7,21 @@ local fcgi = require "fcgi"
 
 local folder = ... or "/tmp" -- the script's first argument
 local html = { ["Content-Type"] = "text/html; charset=utf-8" }
-local form = [[
+local top = [[
+<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><title>Uploads</title>
+<meta name="viewport" content="width=device-width">
+<style>
+:root { color-scheme: light dark; font-family: sans-serif }
+body { max-width: 36em; margin: 2em auto; padding: 0 1em }
+input { display: block; max-width: 100% }
+input, button { font: inherit; margin: .2em 0 .8em; padding: .3em 0 }
+button { padding: .3em 1em }
+</style>
+<h1>Uploads</h1>
 <form method="post" enctype="multipart/form-data">
-<input name="note"> <input type="file" name="file" multiple>
+<label>Note <input name="note"></label>
+<label>Files <input type="file" name="file" multiple></label>
 <button>Send</button></form>
 ]]
 
@@ -29,7 +41,7 @@ local function save(part, path)
 end
 
 function on_request(req)
-  local page = { "<!DOCTYPE html><title>Uploads</title>\n", form, "<ul>\n" }
+  local page = { top, "<ul>\n" }
   if req:method() ~= "POST" then return 200, html, page end
   local status = 200
   for part in req:parts() do -- raises if the form does not come whole
