@@ -7,12 +7,12 @@ import contextlib
 import re
 
 import pytest
-from selenium import webdriver
 from selenium.common.exceptions import (NoAlertPresentException,
                                         WebDriverException)
 from selenium.webdriver.common.by import By
 
-from support.gateway import DEADLINE, free_port, wait_until
+from support.browser import chromium, console
+from support.gateway import free_port, wait_until
 
 XSS = ("<script>alert(1)</script><img src=x onerror=alert(2)>\"'>"
        "</textarea><svg onload=alert(3)>")
@@ -26,28 +26,14 @@ def saved(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def only_browser(all_sites, tmp_path_factory, saved):
-    options = webdriver.ChromeOptions()
-    options.add_argument("--headless=new")
-    options.add_argument("--no-sandbox")    # root needs it
-    options.add_argument("--disable-dev-shm-usage")
-    options.add_argument(
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.add_experimental_option("prefs", {
-        "download.default_directory": str(saved)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    options.set_capability("unhandledPromptBehavior", "ignore")
-    driver = webdriver.Chrome(
-        service=webdriver.chrome.service.Service("/usr/bin/chromedriver"),
-        options=options)
-    driver.set_page_load_timeout(DEADLINE)
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("chromium"), saved) as driver:
+        yield driver
 
 
 @pytest.fixture
 def browser(only_browser):
     """As if it had never been anywhere."""
-    only_browser.get_log("browser")
+    console(only_browser)
     yield only_browser
     only_browser.get("about:blank")
     only_browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
@@ -84,8 +70,7 @@ def check_quiet(browser, *expected):
     """No alert; in the console only messages with these texts."""
     with pytest.raises(NoAlertPresentException):
         browser.switch_to.alert.accept()
-    messages = [entry["message"] for entry in browser.get_log("browser")
-                if "favicon.ico" not in entry["message"]]
+    messages = console(browser)
     assert len(messages) == len(expected), messages
     for text, message in zip(expected, messages, strict=True):
         assert text in message

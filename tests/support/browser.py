@@ -10,8 +10,9 @@ from support.gateway import DEADLINE
 
 
 @contextlib.contextmanager
-def chromium(folder):
-    """A driver with a profile of its own in the folder."""
+def chromium(folder, saved=None):
+    """A driver with a profile of its own in the folder; what it downloads goes
+    to the folder saved."""
     options = webdriver.ChromeOptions()
     options.add_argument("--headless=new")
     options.add_argument("--no-sandbox")    # root needs it
@@ -19,6 +20,9 @@ def chromium(folder):
     # A page that was left has ended, and its requests with it.
     options.add_argument("--disable-features=BackForwardCache")
     options.add_argument(f"--user-data-dir={folder}")
+    if saved is not None:
+        options.add_experimental_option("prefs", {
+            "download.default_directory": str(saved)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(
         service=webdriver.chrome.service.Service("/usr/bin/chromedriver"),
