@@ -1,6 +1,7 @@
 -- A clock in the browser that goes by the server's: server-sent events, and the
 -- page that shows them and asks again by itself when they break off.
 -- Run: fcgi-lua --http=127.0.0.1:8080 clock.lua
+-- Try: curl http://127.0.0.1:8080/                      (or in a browser)
 -- Try: curl -N --max-time 3 http://127.0.0.1:8080/events
 --
 -- Whoever looks at it is a request that runs: mind --max-reqs.

@@ -9,8 +9,9 @@ local here = arg[0]:match "^.*/" or ""
 local folder = ... or "/tmp" -- where they save what they are sent
 local examples = { -- in the order of the page; each with its arguments
   { "hello" }, { "query" }, { "env" }, { "echo" }, { "upload", folder },
-  { "countdown" }, { "stream" }, { "slow" }, { "parallel" }, { "cancel" },
-  { "background" }, { "pipeline" }, { "cron" }, { "iterator" }, { "errors" },
+  { "download" }, { "clock" }, { "countdown" }, { "stream" }, { "slow" },
+  { "router" }, { "template" }, { "parallel" }, { "cancel" }, { "background" },
+  { "pipeline" }, { "cron" }, { "iterator" }, { "errors" },
 }
 local html = { ["Content-Type"] = "text/html; charset=utf-8" }
 local apps, page = {}, { "<!DOCTYPE html><title>fcgi-lua</title>\n" }

@@ -4,9 +4,9 @@
 #   examples/demo.sh          on http://127.0.0.1:8080, until Ctrl-C
 #   PORT=9090 examples/demo.sh
 #
-# For a Debian 12.  Installs what the build needs and curl (as root or with
-# sudo), builds, and serves the examples by --http: demo.lua has the list of
-# them.  All it writes is build/ and a temporary folder that it removes.
+# For a Debian 12.  Installs what the build and the examples need and curl (as
+# root or with sudo), builds, and serves the examples by --http: demo.lua has the
+# list of them.  All it writes is build/ and a temporary folder that it removes.
 # FCGI_LUA names a program to use instead of building one.
 # SPDX-License-Identifier: MIT
 # shellcheck disable=SC2317 # functions are called by traps and by name
