@@ -14,6 +14,8 @@ struct chunk {
     void (*release)(void *arg);
     void *arg;
     char *end; /* where own room ends; NULL: bytes held by reference */
+    struct shared_fd *file; /* whose bytes these are; NULL: they are at data */
+    off_t offset;           /* there, of the first that is left */
     char bytes[];
 };
 
@@ -44,6 +46,7 @@ static struct chunk *chunk_new(struct pool *pool)
     chunk->data = chunk->bytes;
     chunk->len = 0;
     chunk->release = NULL;
+    chunk->file = NULL;
     chunk->end = chunk->bytes + CHUNK_SIZE;
     return chunk;
 }
@@ -56,6 +59,7 @@ static void chunk_del(struct pool *pool, struct chunk *chunk)
     }
     if (chunk->release != NULL)
         chunk->release(chunk->arg);
+    shared_fd_unref(chunk->file);
     free(chunk);
 }
 
@@ -163,12 +167,38 @@ bool chain_append_ref(struct chain *chain, struct slice bytes,
     return true;
 }
 
+bool chain_append_file(struct chain *chain, struct shared_fd *file,
+                       off_t offset, size_t n)
+{
+    struct chunk *chunk = malloc(sizeof(*chunk));
+
+    if (chunk == NULL)
+        return false;
+    *chunk = (struct chunk){ .len = n,
+                             .file = shared_fd_ref(file),
+                             .offset = offset };
+    link_chunk(chain, chunk);
+    chain->len += n;
+    return true;
+}
+
+int chain_file(const struct chain *chain, off_t *offset, size_t *n)
+{
+    const struct chunk *chunk = chain->head;
+
+    if (chunk == NULL || chunk->file == NULL)
+        return -1;
+    *offset = chunk->offset;
+    *n = chunk->len;
+    return chunk->file->fd;
+}
+
 unsigned chain_iovec(const struct chain *chain, struct iovec *iov, unsigned max)
 {
     unsigned n = 0;
 
-    for (struct chunk *chunk = chain->head; chunk != NULL && n < max;
-         chunk = chunk->next)
+    for (struct chunk *chunk = chain->head;
+         chunk != NULL && chunk->file == NULL && n < max; chunk = chunk->next)
         if (chunk->len > 0)
             iov[n++] = (struct iovec){ chunk->data, chunk->len };
     return n;
@@ -182,7 +212,10 @@ void chain_drain(struct chain *chain, size_t n)
         struct chunk *chunk = chain->head;
         size_t part = n < chunk->len ? n : chunk->len;
 
-        chunk->data += part;
+        if (chunk->file != NULL)
+            chunk->offset += (off_t)part;
+        else
+            chunk->data += part;
         chunk->len -= part;
         n -= part;
         if (chunk->len > 0)

@@ -2,7 +2,7 @@
  *
  * Small pieces are copied into chunks, so that all the answers of one turn to
  * one connection leave in one system call; large ones may be held by reference
- * until the kernel has taken them.
+ * until the kernel has taken them, and pieces of files are read by nobody else.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -10,9 +10,11 @@
 #define BASE_CHAIN_H
 
 #include "base/pool.h"
+#include "base/shared_fd.h"
 #include "base/slice.h"
 
 #include <stdbool.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 
 enum { CHUNK_SIZE = 16384 - 64 }; /* bytes that fit into one chunk */
@@ -46,7 +48,17 @@ bool chain_append(struct chain *chain, struct slice bytes);
 bool chain_append_ref(struct chain *chain, struct slice bytes,
                       void (*release)(void *arg), void *arg);
 
-/* Describes the front of the chain in at most max entries; returns how many. */
+/* Adds n bytes of a file, from offset on, with a reference of its own.  Returns
+ * false when there is no memory. */
+bool chain_append_file(struct chain *chain, struct shared_fd *file,
+                       off_t offset, size_t n);
+
+/* Is a piece of a file at the front?  Its descriptor, with where the piece
+ * begins and how long it is; else -1. */
+int chain_file(const struct chain *chain, off_t *offset, size_t *n);
+
+/* Describes the front of the chain, as far as there is no piece of a file, in
+ * at most max entries; returns how many. */
 unsigned chain_iovec(const struct chain *chain, struct iovec *iov,
                      unsigned max);
 

@@ -9,10 +9,12 @@
 #ifndef CORE_EXCHANGE_H
 #define CORE_EXCHANGE_H
 
+#include "base/shared_fd.h"
 #include "base/slice.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct exchange;
 
@@ -28,6 +30,11 @@ struct exchange_ops {
     void (*head)(struct exchange *exchange, struct slice lines);
     /* Bytes of the body, after the head. */
     void (*body)(struct exchange *exchange, struct slice bytes);
+    /* The same with n bytes of a file, from offset on, that nobody has read.
+     * The connection ends if they are no longer there when it is their turn.
+     * NULL: the protocol has no use for that. */
+    void (*file)(struct exchange *exchange, struct shared_fd *file,
+                 off_t offset, size_t n);
     /* Bytes for the web server's error log, at any time. */
     void (*err)(struct exchange *exchange, struct slice bytes);
     /* How many bytes of body a writer should give now; 0: it waits, and is

@@ -370,6 +370,39 @@ enum response_result response_write(struct request *req, struct slice *bytes)
     return result;
 }
 
+bool response_takes_files(const struct request *req)
+{
+    const struct response *response = &req->response;
+
+    return req->exchange != NULL && req->exchange->ops->file != NULL &&
+           !response->drops_body && !req->is_head &&
+           (response_is_begun(response) || response->is_built);
+}
+
+enum response_result response_write_file(struct request *req,
+                                         struct shared_fd *file, off_t offset,
+                                         size_t *n)
+{
+    struct slice nothing = { NULL, 0 };
+    enum response_result result = may_write(req);
+    size_t room;
+
+    if (result == RESPONSE_OK && !response_is_begun(&req->response))
+        result = begin(req, &nothing);
+    if (result != RESPONSE_OK || *n == 0)
+        return result;
+    room = req->exchange->ops->room(req->exchange);
+    if (room == 0)
+        return RESPONSE_WAIT;
+    if (room > *n)
+        room = *n;
+    req->response.body_bytes += room;
+    req->exchange->ops->file(req->exchange, file, offset, room);
+    *n -= room;
+    result = may_write(req); /* no memory ends a connection */
+    return result == RESPONSE_OK && *n > 0 ? RESPONSE_WAIT : result;
+}
+
 enum response_result response_write_err(struct request *req, struct slice bytes)
 {
     enum response_result result = may_write(req);

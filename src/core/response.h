@@ -15,8 +15,10 @@
 #define CORE_RESPONSE_H
 
 #include "base/buffer.h"
+#include "base/shared_fd.h"
 
 #include <stdint.h>
+#include <sys/types.h>
 
 struct request;
 
@@ -79,6 +81,16 @@ bool response_has_header(const struct request *req, struct slice name);
 /* Takes bytes off the front of *bytes, as many as the peer's turn allows.
  * RESPONSE_OK: all of them were taken. */
 enum response_result response_write(struct request *req, struct slice *bytes);
+
+/* Can bytes of a file follow without being read?  The head is one that the
+ * gateway writes, or has gone. */
+bool response_takes_files(const struct request *req);
+
+/* Takes up to *n bytes of a file, from offset on, likewise; *n are those that
+ * were not taken.  Only where response_takes_files. */
+enum response_result response_write_file(struct request *req,
+                                         struct shared_fd *file, off_t offset,
+                                         size_t *n);
 
 /* Bytes for the web server's error log. */
 enum response_result response_write_err(struct request *req,

@@ -130,6 +130,34 @@ static void send_body(struct exchange *exchange, struct slice bytes)
     wire_changed(&stream->session->wire);
 }
 
+/* Each record is a head of ours and what the kernel reads of the file. */
+static void send_file(struct exchange *exchange, struct shared_fd *file,
+                      off_t offset, size_t n)
+{
+    struct fcgi_stream *stream = stream_of(exchange);
+    struct fcgi_session *session = stream->session;
+
+    stream->turn_bytes += n;
+    session->open_header = NULL;
+    while (n > 0 && session->wire.state != WIRE_BROKEN) {
+        size_t most = FCGI_CONTENT_MAX & ~(size_t)7, len = n < most ? n : most;
+        char *header = extend(session, FCGI_HEADER_LEN);
+
+        if (header == NULL)
+            return;
+        fcgi_header_encode(header, FCGI_STDOUT, stream->id, len);
+        if (!chain_append_file(&session->wire.out, file, offset, len)) {
+            break_session(session);
+            return;
+        }
+        session->queued += len;
+        offset += (off_t)len;
+        n -= len;
+    }
+    stream->last_byte = session->queued;
+    wire_changed(&session->wire);
+}
+
 /* Web servers log record by record and cut long ones: a line each, at most
  * 1 KiB. */
 static void send_err(struct exchange *exchange, struct slice bytes)
@@ -369,6 +397,7 @@ void fcgi_stream_refuse(struct fcgi_stream *stream)
 const struct exchange_ops fcgi_stream_ops = {
     .head = send_head,
     .body = send_body,
+    .file = send_file,
     .err = send_err,
     .room = room,
     .is_flushed = is_flushed,

@@ -194,31 +194,75 @@ static void send_head(struct exchange *exchange, struct slice lines)
 
 /* --- the body ------------------------------------------------------------- */
 
+/* What of n bytes the length leaves; what is over it would be the next
+ * answer's. */
+static size_t within_length(struct http_session *session, size_t n)
+{
+    if (session->length_left < n)
+        n = (size_t)session->length_left;
+    session->length_left -= n;
+    return n;
+}
+
+static void begin_chunk(struct http_session *session, size_t n)
+{
+    char line[32];
+
+    snprintf(line, sizeof(line), "%zx\r\n", n);
+    append_text(session, line);
+}
+
 static void send_body(struct exchange *exchange, struct slice bytes)
 {
     struct http_session *session = session_of(exchange);
-    char line[32];
 
     switch (session->framing) {
     case HTTP_NO_BODY:
         break;
-    case HTTP_LENGTH: /* what is over it would be the next answer's */
-        bytes = slice_take(&bytes, session->length_left < bytes.len
-                                       ? (size_t)session->length_left
-                                       : bytes.len);
-        session->length_left -= bytes.len;
-        append(session, bytes);
+    case HTTP_LENGTH:
+        append(session, slice_take(&bytes, within_length(session, bytes.len)));
         break;
     case HTTP_CHUNKED:
         if (bytes.len == 0)
             break; /* an empty chunk is the last */
-        snprintf(line, sizeof(line), "%zx\r\n", bytes.len);
-        append_text(session, line);
+        begin_chunk(session, bytes.len);
         append(session, bytes);
         append_text(session, "\r\n");
         break;
     case HTTP_UNTIL_CLOSE:
         append(session, bytes);
+        break;
+    }
+    wire_changed(&session->wire);
+}
+
+static void append_file(struct http_session *session, struct shared_fd *file,
+                        off_t offset, size_t n)
+{
+    if (!chain_append_file(&session->wire.out, file, offset, n))
+        session->wire.state = WIRE_BROKEN;
+}
+
+static void send_file(struct exchange *exchange, struct shared_fd *file,
+                      off_t offset, size_t n)
+{
+    struct http_session *session = session_of(exchange);
+
+    switch (session->framing) {
+    case HTTP_NO_BODY:
+        break;
+    case HTTP_LENGTH:
+        n = within_length(session, n);
+        if (n > 0)
+            append_file(session, file, offset, n);
+        break;
+    case HTTP_CHUNKED:
+        begin_chunk(session, n);
+        append_file(session, file, offset, n);
+        append_text(session, "\r\n");
+        break;
+    case HTTP_UNTIL_CLOSE:
+        append_file(session, file, offset, n);
         break;
     }
     wire_changed(&session->wire);
@@ -308,6 +352,7 @@ static void finish(struct exchange *exchange, uint32_t app_status,
 const struct exchange_ops http_exchange_ops = {
     .head = send_head,
     .body = send_body,
+    .file = send_file,
     .err = send_err,
     .room = room,
     .is_flushed = is_flushed,

@@ -10,6 +10,7 @@
 
 #include "io/ends.h"
 #include "io/loop_ev.h"
+#include "io/send.h"
 
 #include <errno.h>
 #include <math.h>
@@ -19,7 +20,6 @@
 #include <unistd.h>
 
 enum {
-    IOVECS = 64,
     WRITE_CAP = 1024 * 1024, /* bytes a turn: others want to speak too */
     READ_ROOM = 16 * 1024,   /* below this a shared block is not read into */
     KEEP_CONNS = 256
@@ -292,21 +292,12 @@ static void set_reading(struct conn *conn, bool on)
 static bool conn_write(struct conn *conn)
 {
     struct wire *wire = conn->wire;
-    struct iovec iov[IOVECS];
-    struct msghdr msg = { .msg_iov = iov };
     size_t written = 0;
 
     while (wire->out.len > 0 && written < WRITE_CAP) {
-        size_t asked = 0;
-        ssize_t n;
+        size_t asked;
+        ssize_t n = send_front(conn->fd, &wire->out, &asked);
 
-        msg.msg_iovlen = chain_iovec(&wire->out, iov, IOVECS);
-        for (size_t i = 0; i < msg.msg_iovlen; i++)
-            asked += iov[i].iov_len;
-        if (msg.msg_iovlen == 1)
-            n = send(conn->fd, iov[0].iov_base, asked, MSG_NOSIGNAL);
-        else
-            n = sendmsg(conn->fd, &msg, MSG_NOSIGNAL);
         if (n == -1 && errno == EINTR)
             continue;
         if (n == -1 && (errno == EAGAIN || errno == ENOBUFS))

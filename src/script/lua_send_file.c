@@ -1,5 +1,6 @@
 /* lua_send_file.c -- files into answers: opened without following anybody's
- * links out of a folder, read piece by piece as the client takes them.
+ * links out of a folder, sent piece by piece as the client takes them: large
+ * ones by the kernel, which need not show us what is in them.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -17,11 +18,14 @@
 #include <unistd.h>
 
 #define LUA_OPEN_FILE "fcgi.openfile"
-enum { PIECE_MAX = 64 * 1024 };
+enum {
+    PIECE_MAX = 64 * 1024,
+    KERNEL_MIN = 16 * 1024 /* below this a copy is cheaper */
+};
 
 /* A regular file that is being sent. */
 struct open_file {
-    int fd; /* -1: closed */
+    struct shared_fd *shared; /* NULL: closed */
 };
 
 /* --- opening -------------------------------------------------------------- */
@@ -113,16 +117,25 @@ static struct open_file *new_file(lua_State *L)
 {
     struct open_file *file = lua_newuserdatauv(L, sizeof(*file), 0);
 
-    file->fd = -1;
+    file->shared = NULL;
     luaL_setmetatable(L, LUA_OPEN_FILE);
     return file;
 }
 
+/* Raises when there is no memory; fd is closed then. */
+static void keep_fd(lua_State *L, struct open_file *file, int fd)
+{
+    file->shared = shared_fd_new(fd);
+    if (file->shared != NULL)
+        return;
+    close(fd);
+    luaL_error(L, "not enough memory");
+}
+
 static void close_file(struct open_file *file)
 {
-    if (file->fd != -1)
-        close(file->fd);
-    file->fd = -1;
+    shared_fd_unref(file->shared);
+    file->shared = NULL;
 }
 
 /* nil, "not found", or what else keeps it from being read. */
@@ -155,14 +168,16 @@ static int l_open(lua_State *L)
     const char *root = lua_tostring(L, 2);
     struct open_file *file;
     struct stat about;
+    int fd;
 
     if (len != strlen(path))
         return not_there(L, ENOENT);
     file = new_file(L);
-    file->fd = root == NULL ? open(path, flags) : open_in(root, path, flags);
-    if (file->fd == -1)
+    fd = root == NULL ? open(path, flags) : open_in(root, path, flags);
+    if (fd == -1)
         return not_there(L, errno);
-    if (fstat(file->fd, &about) == -1 || !S_ISREG(about.st_mode)) {
+    keep_fd(L, file, fd);
+    if (fstat(fd, &about) == -1 || !S_ISREG(about.st_mode)) {
         close_file(file);
         return not_there(L, 0);
     }
@@ -190,9 +205,10 @@ static int l_take(lua_State *L)
         return not_there(L, errno);
     at = ftello(stream->f);
     file = new_file(L);
-    file->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (file->fd == -1)
+    fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (fd == -1)
         return not_there(L, errno);
+    keep_fd(L, file, fd);
     push_about(L, &about);
     lua_pushinteger(L, at < 0 ? 0 : (lua_Integer)at);
     return 5;
@@ -214,6 +230,49 @@ static size_t room_of(const struct request *req)
     return req->exchange->ops->room(req->exchange);
 }
 
+/* Is it for the kernel to send so many bytes from there on?  What is not there
+ * any more would end the connection: that is looked at here. */
+static bool is_for_kernel(const struct request *req,
+                          const struct open_file *file, lua_Integer at,
+                          size_t n)
+{
+    struct stat about;
+
+    return n >= KERNEL_MIN && response_takes_files(req) &&
+           fstat(file->shared->fd, &about) == 0 &&
+           about.st_size - (off_t)n >= (off_t)at;
+}
+
+/* Sends up to *n bytes from there on; *n are those that were.  Returns false,
+ * with errno, 0 at the end of the file, when they cannot be read. */
+static bool copy_piece(struct request *req, const struct open_file *file,
+                       lua_Integer at, size_t *n, enum response_result *result)
+{
+    char piece[PIECE_MAX];
+    struct slice bytes = { piece, 0 };
+    size_t left = *n;
+    ssize_t got;
+
+    if (is_for_kernel(req, file, at, left)) {
+        *result = response_write_file(req, file->shared, (off_t)at, &left);
+        *n -= left;
+        return true;
+    }
+    if (left > sizeof(piece))
+        left = sizeof(piece);
+    do {
+        got = pread(file->shared->fd, piece, left, (off_t)at);
+    } while (got == -1 && errno == EINTR);
+    if (got <= 0) {
+        errno = got == 0 ? 0 : errno;
+        return false;
+    }
+    bytes.len = (size_t)got;
+    *result = response_write(req, &bytes);
+    *n = (size_t)got - bytes.len; /* what was taken */
+    return true;
+}
+
 /* copy(req, file, at, n) -> true | nil, err; "short file": it is not as long as
  * it was.  What has been sent is counted on the stack, so nothing is held while
  * the client reads. */
@@ -222,40 +281,29 @@ static int copy_k(lua_State *L, int status, lua_KContext ctx)
     struct request *req = lua_request_get(L);
     const struct open_file *file = lua_touserdata(L, 2);
     lua_Integer at = lua_tointeger(L, 3), left = lua_tointeger(L, 4);
-    char piece[PIECE_MAX];
 
     (void)status;
     (void)ctx;
     while (req != NULL && left > 0) {
-        size_t room = room_of(req);
-        struct slice bytes = { piece, 0 };
+        size_t n = room_of(req);
         enum response_result result;
-        ssize_t n;
 
-        if (room == 0) {
+        if (n == 0) {
             lua_pushinteger(L, at);
             lua_replace(L, 3);
             lua_pushinteger(L, left);
             lua_replace(L, 4);
             return task_wait_request(L, req, 0, copy_k);
         }
-        if (room > sizeof(piece))
-            room = sizeof(piece);
-        if ((lua_Integer)room > left)
-            room = (size_t)left;
-        n = pread(file->fd, piece, room, (off_t)at);
-        if (n <= 0) {
-            if (n == -1 && errno == EINTR)
-                continue;
+        if ((lua_Unsigned)n > (lua_Unsigned)left)
+            n = (size_t)left;
+        if (!copy_piece(req, file, at, &n, &result)) {
             luaL_pushfail(L);
-            lua_pushstring(L, n == 0 ? "short file" : strerror(errno));
+            lua_pushstring(L, errno == 0 ? "short file" : strerror(errno));
             return 2;
         }
-        bytes.len = (size_t)n;
-        result = response_write(req, &bytes);
-        n -= (ssize_t)bytes.len; /* what was taken */
-        at += n;
-        left -= n;
+        at += (lua_Integer)n;
+        left -= (lua_Integer)n;
         if (result == RESPONSE_ABORTED || result == RESPONSE_FINISHED) {
             luaL_pushfail(L);
             lua_pushstring(L,

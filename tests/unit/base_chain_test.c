@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "alloc.h"
-#include "base/chain.h"
+#include "file_rig.h"
 
 enum { LARGE = 3 * CHUNK_SIZE + 100 };
 
@@ -209,6 +209,50 @@ static void the_front_is_described_in_as_many_entries_as_fit(void **state)
     assert_int_equal(chain_iovec(&chain, iov, 0), 0);
 }
 
+static void a_piece_of_a_file_stands_between_bytes(void **state)
+{
+    struct shared_fd *file = file_of(slice_of("0123456789"));
+    struct iovec iov[4];
+    off_t offset;
+    size_t n;
+
+    (void)state;
+    assert_true(chain_append(&chain, slice_of("head")));
+    assert_true(chain_append_file(&chain, file, 2, 6));
+    assert_true(chain_append(&chain, slice_of("tail")));
+    assert_int_equal(file->refs, 2);
+    assert_int_equal(chain.len, 14);
+    assert_int_equal(chain_file(&chain, &offset, &n), -1);
+    assert_int_equal(chain_iovec(&chain, iov, 4), 1);
+    assert_int_equal(iov[0].iov_len, 4);
+    chain_drain(&chain, 5);
+    assert_int_equal(chain_iovec(&chain, iov, 4), 0);
+    assert_int_equal(chain_file(&chain, &offset, &n), file->fd);
+    assert_int_equal(offset, 3);
+    assert_int_equal(n, 5);
+    assert_true(slice_equal(front_of(&chain), slice_of("34567")));
+    chain_drain(&chain, 5);
+    assert_int_equal(file->refs, 1);
+    assert_true(slice_equal(front_of(&chain), slice_of("tail")));
+    chain_drain(&chain, 4);
+    assert_true(chain_append_file(&chain, file, 0, 1));
+    chain_free(&chain);
+    assert_int_equal(file->refs, 1);
+    shared_fd_unref(file);
+}
+
+static void without_memory_a_file_is_not_held(void **state)
+{
+    struct shared_fd *file = file_of(slice_of("x"));
+
+    (void)state;
+    alloc_fail_at(1);
+    assert_false(chain_append_file(&chain, file, 0, 1));
+    assert_int_equal(file->refs, 1);
+    assert_int_equal(chain.len, 0);
+    shared_fd_unref(file);
+}
+
 static void fill(void *arg)
 {
     static char out[LARGE];
@@ -256,6 +300,8 @@ int main(void)
         TEST(a_reference_is_released_once_with_its_last_byte),
         TEST(references_are_released_when_the_chain_is_freed),
         TEST(the_front_is_described_in_as_many_entries_as_fit),
+        TEST(a_piece_of_a_file_stands_between_bytes),
+        TEST(without_memory_a_file_is_not_held),
         cmocka_unit_test(without_memory_an_append_is_whole_or_nothing),
     };
 

@@ -99,6 +99,54 @@ static void assert_answer(const char *head, const char *body)
     assert_int_equal(peer.ends, 1);
 }
 
+static size_t given; /* bytes of files */
+
+static void give_file(struct exchange *exchange, struct shared_fd *file,
+                      off_t offset, size_t n)
+{
+    (void)file;
+    (void)offset;
+    ((struct fake_exchange *)(void *)exchange)->room -= n;
+    given += n;
+}
+
+static void files_go_where_the_protocol_takes_them(void **state)
+{
+    struct shared_fd file = { -1, 1 };
+    struct exchange_ops ops = *peer.exchange.ops;
+    size_t left = 100000;
+
+    (void)state;
+    given = 0;
+    response_set_status(req, 200, slice_of(""));
+    assert_false(response_takes_files(req));
+    ops.file = give_file;
+    peer.exchange.ops = &ops;
+    assert_true(response_takes_files(req));
+    response_reset(req);
+    assert_false(response_takes_files(req)); /* whose head? */
+    response_set_status(req, 200, slice_of(""));
+    assert_int_equal(response_write_file(req, &file, 0, &left), RESPONSE_WAIT);
+    assert_int_equal(peer.heads, 1);
+    assert_int_equal(given, 64 * 1024);
+    assert_int_equal(left, 100000 - given);
+    assert_int_equal(response_write_file(req, &file, 0, &left), RESPONSE_WAIT);
+    assert_int_equal(given, 64 * 1024); /* there was no room */
+    peer.room = 64 * 1024;
+    assert_int_equal(response_write_file(req, &file, 0, &left), RESPONSE_OK);
+    assert_int_equal(given, 100000);
+    assert_int_equal(req->response.body_bytes, 100000);
+    response_finish(req, 0);
+    assert_false(response_takes_files(req));
+    left = 1;
+    assert_int_equal(response_write_file(req, &file, 0, &left),
+                     RESPONSE_FINISHED);
+    again("HEAD");
+    peer.exchange.ops = &ops;
+    response_set_status(req, 200, slice_of(""));
+    assert_false(response_takes_files(req));
+}
+
 static void the_script_writes_its_head_and_body_in_one(void **state)
 {
     (void)state;
@@ -729,6 +777,8 @@ static void a_reset_takes_the_admission_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(files_go_where_the_protocol_takes_them,
+                                        set_up, tear_down),
         TEST(the_script_writes_its_head_and_body_in_one),
         TEST(a_head_may_come_in_any_pieces),
         TEST(a_head_leaves_only_when_it_is_complete),

@@ -14,6 +14,7 @@
 #include "core/params.h"
 #include "core/wire.h"
 #include "fake_service.h"
+#include "file_rig.h"
 #include "fcgi/session.h"
 #include "fcgi/stream.h"
 
@@ -30,6 +31,7 @@ static unsigned n_changed;
 
 static char to_send[PEER_MAX]; /* records put together, not fed yet */
 static size_t to_send_len;
+static bool sends_files; /* which are not in any iovec */
 static unsigned padding; /* of the records put together from now on */
 
 static char received[PEER_MAX]; /* what the peer has read */
@@ -198,13 +200,11 @@ static inline size_t drain(size_t n)
     size_t done = 0;
 
     while (done < n && wire->out.len > 0) {
-        struct iovec iov[1];
-        size_t part;
+        struct slice front = front_of(&wire->out);
+        size_t part = front.len < n - done ? front.len : n - done;
 
-        assert_int_equal(chain_iovec(&wire->out, iov, 1), 1);
-        part = iov[0].iov_len < n - done ? iov[0].iov_len : n - done;
         assert_true(part <= PEER_MAX - received_len);
-        memcpy(received + received_len, iov[0].iov_base, part);
+        memcpy(received + received_len, front.data, part);
         received_len += part;
         chain_drain(&wire->out, part);
         done += part;
@@ -390,7 +390,7 @@ static inline void assert_sound(void)
     assert_int_equal(session->stopped, stopped);
     for (unsigned i = 0; i < n; i++)
         len += iov[i].iov_len;
-    if (n < 512)
+    if (n < 512 && !sends_files)
         assert_int_equal(len, wire->out.len);
     assert_true(session->queued - session->drained >= wire->out.len);
 }

@@ -26,6 +26,7 @@ static int set_up(void **state)
 {
     (void)state;
     fake_service_init(&fake, fcgi_stream_size());
+    sends_files = false;
     log_set_level(LOG_LEVEL_ERROR);
     for (size_t i = 0; i < MUCH; i++)
         pattern[i] = (char)(i * 31 + i / 255);
@@ -114,6 +115,86 @@ static struct slice stdout_of(unsigned id)
         n += record.header.length;
     }
     return (struct slice){ content, n };
+}
+
+/* --- files --- */
+
+/* What is written of a file, and read by the peer, until all of it was. */
+static void send_pattern(struct shared_fd *file)
+{
+    enum response_result result = RESPONSE_WAIT;
+    size_t left = MUCH - 5;
+
+    while (result == RESPONSE_WAIT) {
+        size_t before = left;
+
+        result = response_write_file(fake.ready[0], file, (off_t)(MUCH - left),
+                                     &left);
+        assert_true(before - left <= OUTPUT_HIGH);
+        assert_sound();
+        drain(SIZE_MAX);
+    }
+    assert_int_equal(result, RESPONSE_OK);
+    assert_int_equal(left, 0);
+}
+
+static void a_file_leaves_in_records_of_its_own(void **state)
+{
+    struct shared_fd *file = file_of((struct slice){ pattern, MUCH });
+    struct peer_record record;
+    size_t at = 0, most = 0;
+    struct slice got;
+
+    (void)state;
+    sends_files = true;
+    open_requests(1);
+    write_to(fake.ready[0], HEAD "body");
+    assert_true(response_takes_files(fake.ready[0]));
+    send_pattern(file);
+    assert_int_equal(file->refs, 1);
+    write_to(fake.ready[0], "end");
+    drain(SIZE_MAX);
+    assert_int_equal(fake.ready[0]->response.body_bytes, 4 + MUCH - 5 + 3);
+    got = stdout_of(1);
+    assert_int_equal(got.len, strlen(HEAD "body") + MUCH - 5 + 3);
+    assert_memory_equal(got.data, HEAD "body", strlen(HEAD "body"));
+    assert_memory_equal(got.data + strlen(HEAD "body"), pattern + 5, MUCH - 5);
+    assert_memory_equal(got.data + got.len - 3, "end", 3);
+    while (take_record(&at, &record))
+        most = record.header.length > most ? record.header.length : most;
+    assert_int_equal(most, FCGI_CONTENT_MAX / 8 * 8);
+    shared_fd_unref(file);
+}
+
+static void a_file_outlives_its_request(void **state)
+{
+    struct shared_fd *file = file_of((struct slice){ pattern, 20000 });
+    size_t left = 20000;
+
+    (void)state;
+    open_requests(1);
+    write_to(fake.ready[0], HEAD);
+    assert_int_equal(response_write_file(fake.ready[0], file, 0, &left),
+                     RESPONSE_OK);
+    shared_fd_unref(file);
+    answer(0, "", 0);
+    drain(SIZE_MAX);
+    assert_int_equal(stdout_of(1).len, strlen(HEAD) + 20000);
+}
+
+static void without_memory_a_file_breaks_the_connection(void **state)
+{
+    struct shared_fd *file = file_of((struct slice){ pattern, 20000 });
+    size_t left = 20000;
+
+    (void)state;
+    open_requests(1);
+    write_to(fake.ready[0], HEAD);
+    alloc_fail_at(1); /* the record's head has room beside the answer's */
+    response_write_file(fake.ready[0], file, 0, &left);
+    assert_int_equal(wire->state, WIRE_BROKEN);
+    assert_int_equal(file->refs, 1);
+    shared_fd_unref(file);
 }
 
 /* --- records --- */
@@ -637,6 +718,9 @@ static void without_memory_what_is_sent_is_whole_or_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_file_leaves_in_records_of_its_own),
+        TEST(a_file_outlives_its_request),
+        TEST(without_memory_a_file_breaks_the_connection),
         TEST(head_and_body_leave_in_one_record),
         TEST(an_open_record_grows_until_it_is_read),
         TEST(another_writer_closes_the_open_record),

@@ -52,6 +52,46 @@ static void ask(const char *line)
     assert_int_equal(rig.fake.n_ready, 1);
 }
 
+static void a_file_is_framed_like_other_bytes(void **state)
+{
+    static const struct {
+        const char *asked, *head, *sent;
+    } cases[] = {
+        { "GET / HTTP/1.1", "Content-Length: 6\r\n\r\nab",
+          "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nab2345" },
+        { "GET / HTTP/1.1", "Content-Length: 3\r\n\r\nab",
+          "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab2" },
+        { "GET / HTTP/1.1", "Content-Length: 2\r\n\r\nab",
+          "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab" },
+        { "GET / HTTP/1.1", "X: y\r\n\r\n",
+          "HTTP/1.1 200 OK\r\nX: y\r\nTransfer-Encoding: chunked\r\n\r\n"
+          "4\r\n2345\r\n0\r\n\r\n" },
+        { "GET / HTTP/1.0", "X: y\r\n\r\n",
+          "HTTP/1.1 200 OK\r\nX: y\r\nConnection: close\r\n\r\n2345" },
+    };
+    struct shared_fd *file = file_of(slice_of("0123456789"));
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct slice head = slice_of(cases[i].head);
+        struct request *req;
+        size_t left = 4;
+
+        http_rig_close(&rig);
+        http_rig_open(&rig);
+        ask(cases[i].asked);
+        req = rig.fake.ready[0];
+        response_write(req, &head);
+        assert_int_equal(response_write_file(req, file, 2, &left), RESPONSE_OK);
+        assert_int_equal(left, 0);
+        response_finish(req, 0);
+        fake_release(&rig.fake, 0);
+        assert_string_equal(answer(), cases[i].sent);
+    }
+    assert_int_equal(file->refs, 1);
+    shared_fd_unref(file);
+}
+
 static void each_answer_is_framed(void **state)
 {
     static const struct {
@@ -215,6 +255,7 @@ static void errors_of_scripts_are_not_in_the_answer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_file_is_framed_like_other_bytes),
         TEST(each_answer_is_framed),
         TEST(a_date_of_the_script_is_the_only_one),
         TEST(an_answer_that_broke_off_has_no_last_chunk),

@@ -6,6 +6,7 @@
 
 #include "base/block.h"
 #include "fake_service.h"
+#include "file_rig.h"
 #include "http/session.h"
 
 #include <stdlib.h>
@@ -64,17 +65,15 @@ static inline void http_rig_take(struct http_rig *rig, size_t n)
     size_t took = 0;
 
     while (took < n && wire->out.len > 0) {
-        struct iovec iov[1];
-        size_t part;
+        struct slice front = front_of(&wire->out);
+        size_t part = front.len < n - took ? front.len : n - took;
         char *grown;
 
-        chain_iovec(&wire->out, iov, 1);
-        part = iov[0].iov_len < n - took ? iov[0].iov_len : n - took;
         do
             grown = realloc(rig->text, rig->len + part + 1);
         while (grown == NULL);
         rig->text = grown;
-        memcpy(rig->text + rig->len, iov[0].iov_base, part);
+        memcpy(rig->text + rig->len, front.data, part);
         rig->len += part;
         rig->text[rig->len] = '\0';
         chain_drain(&wire->out, part);

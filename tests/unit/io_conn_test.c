@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "alloc.h"
+#include "file_rig.h"
 #include "io/conn.h"
 #include "io/loop_ev.h"
 
@@ -460,6 +461,63 @@ static void input_is_heard_while_output_is_stuck(void **state)
     while (wire->feeds == 0)
         loop_turn(loop, true);
     assert_fed(wire, "abort");
+}
+
+/* --- files ---------------------------------------------------------------- */
+
+/* Reads until the connection has ended; gives how much that was. */
+static size_t hear_all(char *got, size_t room)
+{
+    size_t heard = 0;
+    ssize_t n;
+
+    while ((n = recv(peers[0], got + heard, room - heard, 0)) != 0) {
+        if (n > 0)
+            heard += (size_t)n;
+        else
+            loop_turn(loop, true);
+    }
+    return heard;
+}
+
+static void a_file_is_sent_between_bytes(void **state)
+{
+    static char bytes[3 * 1024 * 1024], got[sizeof(bytes) + 16];
+    struct fake_wire *wire = connect_saying("");
+    struct shared_fd *file;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (char)(i * 31 + i / 255);
+    file = file_of((struct slice){ bytes, sizeof(bytes) });
+    assert_true(chain_append(&wire->wire.out, slice_of("head")));
+    assert_true(chain_append_file(&wire->wire.out, file, 7, sizeof(bytes) - 7));
+    answer(wire, "tail");
+    change_state(wire, WIRE_CLOSE);
+    shared_fd_unref(file);
+    assert_int_equal(hear_all(got, sizeof(got)), sizeof(bytes) - 7 + 8);
+    assert_memory_equal(got, "head", 4);
+    assert_memory_equal(got + 4, bytes + 7, sizeof(bytes) - 7);
+    assert_memory_equal(got + 4 + sizeof(bytes) - 7, "tail", 4);
+    until_closed(1);
+}
+
+static void a_file_that_became_shorter_breaks_the_connection(void **state)
+{
+    struct fake_wire *wire = connect_saying("");
+    struct shared_fd *file = file_of(slice_of("0123456789"));
+    char got[TEXT];
+
+    (void)state;
+    assert_true(chain_append(&wire->wire.out, slice_of("head")));
+    assert_true(chain_append_file(&wire->wire.out, file, 0, 10));
+    answer(wire, "tail");
+    assert_int_equal(ftruncate(file->fd, 4), 0);
+    shared_fd_unref(file);
+    until_closed(1);
+    assert_int_equal(hear_all(got, sizeof(got)), 8);
+    assert_memory_equal(got, "head0123", 8);
+    assert_int_equal(wire->eofs, 1);
 }
 
 /* --- the end of the peer -------------------------------------------------- */
@@ -1111,6 +1169,8 @@ int main(void)
         CONN_TEST(bytes_that_were_kept_are_not_overwritten),
         CONN_TEST(connections_share_a_block_that_nobody_keeps),
         CONN_TEST(a_wire_that_does_not_read_leaves_bytes_to_the_kernel),
+        CONN_TEST(a_file_is_sent_between_bytes),
+        CONN_TEST(a_file_that_became_shorter_breaks_the_connection),
         CONN_TEST(a_slow_peer_gets_all_of_it_in_its_own_time),
         CONN_TEST(input_is_heard_while_output_is_stuck),
         CONN_TEST(the_end_of_the_peer_is_told_once),
