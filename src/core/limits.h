@@ -23,6 +23,9 @@ enum {
     BODY_DEFAULT_MAX = 16 * 1024 * 1024,
     /* The head of one part of a form: browsers send 200 bytes. */
     PART_HEAD_MAX = 16 * 1024,
+    /* Lines of it: three have a meaning (RFC 7578, 4.8), and each one costs far
+     * more than its bytes. */
+    PART_LINES_MAX = 64,
     /* Bytes of a form that are gone through before others have a turn, when
      * all of it has come: a few milliseconds of work. */
     PARTS_TURN = 256 * 1024,

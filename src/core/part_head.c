@@ -5,6 +5,7 @@
 #include "core/part_head.h"
 
 #include "core/head.h"
+#include "core/limits.h"
 #include "core/mime.h"
 
 /* A line that begins with a blank goes on with the one before it (RFC 5322,
@@ -157,8 +158,11 @@ static const char *check_lines(struct slice lines, struct slice *disposition,
 {
     bool has_disposition = false, has_type = false;
     struct slice rest = lines, name, value;
+    unsigned count = 0;
 
     while (part_head_next(&rest, &name, &value)) {
+        if (++count > PART_LINES_MAX)
+            return "the head of a part has over 64 lines";
         if (!head_is_name(name))
             return "a header of a part whose name is none";
         if (slice_equal_nocase(name, slice_of("content-disposition"))) {

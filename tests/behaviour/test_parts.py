@@ -293,6 +293,8 @@ def test_nested_multipart_is_the_content_of_its_part(lua):
     (LINE + "x" * 100000, "the head of a part is over 16 KiB"),
     (part(disposition("name=a") + "\r\nX: y" * 4000).decode(),
      "the head of a part is over 16 KiB"),
+    (part(disposition("name=a") + "\r\nX: y" * 64).decode(),
+     "the head of a part has over 64 lines"),
 ])
 def test_broken_bodies_raise(lua, body, why):
     assert lua.text(FAULT % "", params(), body.encode()) == \

@@ -46,6 +46,29 @@ function handlers.echo(req)
   end
 end
 
+-- Reads what a hostile form has, part by part, as long as there is any.
+function handlers.parts(req)
+  local parts, bytes = 0, 0
+  local done, err = pcall(function()
+    for part in req:parts() do
+      parts = parts + 1
+      while true do
+        local piece = part:read(#PIECE)
+        if not piece then break end
+        bytes = bytes + #piece
+      end
+    end
+  end)
+  req:write(HEAD, ("%s %d parts, %d bytes"):format(
+    done and "ok" or tostring(err), parts, bytes))
+end
+
+-- The same with all of it in memory, as far as that is allowed.
+function handlers.form(req)
+  local form, err = req:form()
+  req:write(HEAD, form and "ok" or err)
+end
+
 -- Says that it runs, then sleeps longer than its peer has patience.
 function handlers.sleep(req)
   req:write(HEAD, "zzz\n")

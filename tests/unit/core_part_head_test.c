@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "alloc.h"
+#include "core/limits.h"
 #include "core/part_head.h"
 
 enum { ROOM = 64 * 1024 };
@@ -38,6 +39,20 @@ static void assert_slice(struct slice got, const char *expected)
 {
     if (!slice_equal(got, slice_of(expected)))
         fail_msg("\"%.*s\" is not \"%s\"", (int)got.len, got.data, expected);
+}
+
+static void there_is_an_end_to_lines(void **state)
+{
+    char text[1024] = "Content-Disposition: form-data; name=a\r\n";
+
+    (void)state;
+    for (unsigned i = 1; i < PART_LINES_MAX; i++)
+        strcat(text, "x:\r\n");
+    strcat(text, "\r\n");
+    assert_null(read_bytes(slice_of(text)));
+    strcpy(text + strlen(text) - 2, "x:\r\n\r\n");
+    assert_string_equal(read_bytes(slice_of(text)),
+                        "the head of a part has over 64 lines");
 }
 
 /* A head with these parameters of its disposition. */
@@ -229,6 +244,7 @@ static void no_memory_is_no_fault(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(there_is_an_end_to_lines),
         cmocka_unit_test_teardown(a_file_has_a_name_and_a_type, tear_down),
         cmocka_unit_test_teardown(a_field_has_no_file_name, tear_down),
         cmocka_unit_test_teardown(names_are_unescaped, tear_down),
