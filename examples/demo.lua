@@ -9,9 +9,10 @@ local here = arg[0]:match "^.*/" or ""
 local folder = ... or "/tmp" -- where they save what they are sent
 local examples = { -- in the order of the page; each with its arguments
   { "hello" }, { "query" }, { "env" }, { "echo" }, { "upload", folder },
-  { "download" }, { "clock" }, { "countdown" }, { "stream" }, { "slow" },
-  { "router" }, { "template" }, { "parallel" }, { "cancel" }, { "background" },
-  { "pipeline" }, { "cron" }, { "iterator" }, { "errors" },
+  { "download" }, { "guestbook", folder .. "/guestbook.db" }, { "template" },
+  { "router" }, { "json" }, { "clock" }, { "countdown" }, { "stream" },
+  { "slow" }, { "parallel" }, { "cancel" }, { "background" }, { "pipeline" },
+  { "cron" }, { "iterator" }, { "errors" },
 }
 local html = { ["Content-Type"] = "text/html; charset=utf-8" }
 local apps, page = {}, { "<!DOCTYPE html><title>fcgi-lua</title>\n" }
@@ -26,7 +27,7 @@ end
 
 -- What the comment of an example says: what it shows, and how to see that.
 local function describe(name)
-  local about = { "<h2>", name, ".lua</h2>\n" }
+  local about = { ('<h2><a href="%s/">%s.lua</a></h2>\n'):format(name, name) }
   for line in io.lines(here .. name .. ".lua") do
     if not line:find "^%-%- " then return about end
     local text = fcgi.html(line:sub(4)):gsub("http://[^/]+", "%0/" .. name)
@@ -57,7 +58,8 @@ for _, example in ipairs(examples) do
   local ok, app = pcall(load_app, table.unpack(example))
   apps["/" .. example[1]] = ok and app or nil
   page[#page + 1] = { describe(example[1]),
-    ok and "" or "<p>It is not here: " .. fcgi.html(tostring(app)) .. "\n" }
+    ok and "" or ("<p>It is not here: %s\n"):format(
+      fcgi.html(tostring(app):match "[^\n]*")) }
 end
 
 local function on_worker(id)

@@ -26,7 +26,8 @@ case $port in
 esac
 
 install_packages build-essential cmake ninja-build pkg-config liblua5.4-dev \
-    libev-dev libc-ares-dev node-llhttp lua5.4 curl
+    libev-dev libc-ares-dev node-llhttp lua5.4 curl \
+    lua-filesystem lua-sql-sqlite3 lua-penlight lua-dkjson
 
 if [ -z "${FCGI_LUA:-}" ]; then
     echo "building build/release ..."

@@ -134,11 +134,11 @@ def demo(shared_gateway, all_examples):
     return copied_example("demo.lua")
 
 
-def ask(gw, link, **more):
+def ask(gw, link, body=b"", **more):
     path, _, query = link.partition("?")
     return gw.request({"REQUEST_URI": "/" + link, "QUERY_STRING": query,
                        "SCRIPT_NAME": "/" + urllib.parse.unquote(path),
-                       **more})
+                       **more}, body)
 
 
 def page_of(gw):
@@ -148,31 +148,50 @@ def page_of(gw):
     return response.text
 
 
+def names_of(gw):
+    return re.findall(r'<h2><a href="(\w+)/">\1\.lua</a></h2>', page_of(gw))
+
+
 def test_demo_lists_examples_and_how_to_try_them(demo):
-    page = page_of(demo)
-    found = [html.unescape(link) for link in
-             re.findall(r'<a href="(.*?)"', page)]
-    assert found[0] == "hello/?name=Ada" and len(found) >= 15
-    page = html.unescape(page)
-    for link in found:
-        name = link.partition("/")[0]
-        assert f"<h2>{name}.lua</h2>" in page
+    page, names = html.unescape(page_of(demo)), names_of(demo)
+    assert names[0] == "hello" and len(names) >= 20
+    assert "It is not here" not in page
+    assert '<p><a href="hello/?name=Ada">curl ' in page
+    for name in names:
         script = (EXAMPLES / f"{name}.lua").read_text()
         tried = re.search(r"^-- Try: (.*)", script, re.M).group(1)
         assert tried.replace(":8080", f":8080/{name}") in page
         assert script.partition("\n")[0].removeprefix("-- ") in page
-    assert "It is not here" not in page
 
 
 def test_demo_serves_each_below_its_name(demo):
     assert ask(demo, "hello/?name=Ada").text == "Hello, Ada!\n"
     assert ask(demo, "query/?tag=b").text.count("<li>b</li>") == 1
     assert ask(demo, "echo/").body == b""
-    assert ask(demo, "nothing/").status == 404
-    assert ask(demo, "hellos").status == 404
+    assert ask(demo, "router/users/3").text == "Luke\n"
+    for none in ("nothing/", "hellos", "hello-again/", "router/none"):
+        assert ask(demo, none).status == 404
     moved = ask(demo, "hello?name=Ada")
     assert (moved.status, moved.headers["location"]) == (
         308, "/hello/?name=Ada")
+    signed = ask(demo, "guestbook/", REQUEST_METHOD="POST",
+                 HTTP_COOKIE="token=a", body=b"token=a&name=Ada&text=Hi",
+                 CONTENT_TYPE="application/x-www-form-urlencoded")
+    assert (signed.status, signed.headers["location"]) == (
+        303, "/guestbook/")
+    assert "<b>Ada</b>" in ask(demo, "guestbook/").text
+
+
+def test_pages_lead_to_what_is_theirs(demo):
+    """Where a path begins at / it would lead out of the example."""
+    found = 0
+    for name in names_of(demo):
+        if "<!DOCTYPE" in (EXAMPLES / f"{name}.lua").read_text():
+            page = ask(demo, f"{name}/").text
+            links = re.findall(r'(?:href|src|action)="(.*?)"', page)
+            assert not [link for link in links if link.startswith("/")]
+            found += len(links)
+    assert found > 10
 
 
 def test_demo_gives_each_globals_of_its_own(gateway, all_examples, tmp_path):

@@ -42,8 +42,7 @@ def test_the_table_of_examples_names_each():
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_an_example_is_a_page_that_says_how_to_run_it(script):
     lines = script.read_text().splitlines()
-    pages = 2 if script.name == "demo.lua" else 1
-    pages = 2 if script.name == "guestbook.lua" else 1
+    pages = 2 if script.name in ("demo.lua", "guestbook.lua") else 1
     assert len(lines) <= 80 * pages
     assert all(len(line) <= 80 for line in lines)
     comment = []
