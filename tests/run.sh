@@ -25,7 +25,7 @@ packages=(
     redis-server memcached postgresql mariadb-server-core python3-aiosmtpd
     man-db groff-base mandoc lua-dkjson
     openssl lua-redis lua-sql-postgres lua-sql-mysql lua-sec lua-http
-    lua-dkjson lua-sql-sqlite3 python3-cryptography
+    lua-sql-sqlite3 python3-cryptography
 )
 
 fast=no
