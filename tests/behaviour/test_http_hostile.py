@@ -7,8 +7,6 @@ served.
 SPDX-License-Identifier: MIT
 """
 import contextlib
-import os
-import pathlib
 import random
 import re
 import socket
@@ -114,11 +112,6 @@ def seen(site):
     with connection(site) as sock:
         send(sock, LAST.replace(b"/last", b"/seen"))
         return answers(receive(sock))[0][1]
-
-
-def rss(pid):
-    text = pathlib.Path(f"/proc/{pid}/statm").read_text()
-    return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 CUTS = pytest.mark.parametrize("cut", [None, 1], ids=["whole", "bytes"])
@@ -402,7 +395,7 @@ def test_slow_heads_are_in_nobodys_way(site):
             for sock in slow:
                 send(sock, b"GET /slow HTTP/1.1\r\n"[at:at + 1])
             assert ask(site, b"") == [(200, "GET /last 0")]
-        assert rss(site.pid) < (400 if is_asan() else 60) << 20
+        assert site.rss() < (400 if is_asan() else 60) << 20
     seen(site)
 
 
@@ -451,7 +444,7 @@ def test_no_head_is_endless(site, start, again, status):
 
 def test_a_body_of_one_byte_chunks_costs_no_memory(site):
     ask(site, b"")
-    before = rss(site.pid)
+    before = site.rss()
     chunk = b"1;" + b"x" * 100 + b"\r\na\r\n"
     with connection(site) as sock:
         send(sock, CHUNKED + b"\r\n")
@@ -460,7 +453,7 @@ def test_a_body_of_one_byte_chunks_costs_no_memory(site):
         send(sock, b"0\r\n\r\n" + LAST)
         assert answers(receive(sock)) == [(200, "POST /a 100000"),
                                           (200, "GET /last 0")]
-    assert rss(site.pid) - before < 8 << 20
+    assert site.rss() - before < 8 << 20
     seen(site)
 
 

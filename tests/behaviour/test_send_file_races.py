@@ -6,7 +6,6 @@ SPDX-License-Identifier: MIT
 import contextlib
 import http.client
 import os
-import pathlib
 import random
 import socket
 import threading
@@ -234,14 +233,9 @@ def test_the_head_of_a_huge_file(site, huge, way):
 @WAYS
 def test_who_leaves_in_the_middle_of_a_huge_file_leaves_nothing(site, huge, way):
     site.gw.barrier()
-    before, memory = site.gw.fds(), rss(site.gw.pid)
+    before, memory = site.gw.fds(), site.gw.rss()
     for _ in range(10):
         with site.slow(way, "/huge"):
             pass
     wait_until(lambda: site.gw.fds() <= before, "the file to be closed")
-    assert rss(site.gw.pid) - memory < (16 if is_asan() else 4) << 20
-
-
-def rss(pid):
-    text = pathlib.Path(f"/proc/{pid}/statm").read_text()
-    return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    assert site.gw.rss() - memory < (16 if is_asan() else 4) << 20
