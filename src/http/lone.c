@@ -6,6 +6,7 @@
 
 #include "base/block.h"
 #include "core/head.h"
+#include "core/params.h"
 #include "http/head.h"
 
 #include <stdio.h>
@@ -45,6 +46,32 @@ static struct slice take_reason(struct slice *lines, int status)
     return line;
 }
 
+/* The length that the lines of a head promise; they are sound: core/head. */
+static bool find_length(struct slice lines, uint64_t *length)
+{
+    const char *newline;
+
+    while ((newline = slice_find(lines, '\n')) != NULL) {
+        struct slice line =
+            slice_take(&lines, (size_t)(newline + 1 - lines.data));
+        const char *colon = slice_find(line, ':');
+        unsigned long long n;
+
+        if (colon == NULL)
+            break;
+        if (!slice_equal_nocase(slice_take(&line, (size_t)(colon - line.data)),
+                                slice_of("Content-Length")))
+            continue;
+        slice_take(&line, 1);
+        line.len -= 2; /* CRLF */
+        if (!slice_to_number(slice_trim(line), INT64_MAX, &n))
+            break;
+        *length = n;
+        return true;
+    }
+    return false;
+}
+
 static void give_head(struct exchange *exchange, struct slice lines)
 {
     struct lone *lone = lone_of(exchange);
@@ -52,6 +79,7 @@ static void give_head(struct exchange *exchange, struct slice lines)
     struct slice reason = take_reason(&lines, status);
 
     lone->is_answered = true;
+    lone->has_length = find_length(lines, &lone->left);
     lone->ops->head(lone->arg, status, reason, lines);
 }
 
@@ -59,6 +87,7 @@ static void give_body(struct exchange *exchange, struct slice bytes)
 {
     struct lone *lone = lone_of(exchange);
 
+    lone->left -= bytes.len < lone->left ? bytes.len : lone->left;
     lone->ops->body(lone->arg, bytes);
 }
 
@@ -113,9 +142,11 @@ static void finish(struct exchange *exchange, uint32_t app_status,
 {
     struct lone *lone = lone_of(exchange);
     struct request *req = lone->req;
-    bool is_whole = lone->is_answered && app_status == 0;
+    bool is_whole = lone->is_answered;
 
     (void)end; /* the head has said it */
+    if (is_whole && !req->response.drops_body)
+        is_whole = lone->has_length ? lone->left == 0 : app_status == 0;
     lone->req = NULL;
     lone->has_ended = true;
     request_ended(req);
@@ -182,7 +213,8 @@ static const char *fill_head(struct http_head *head,
         return status == 431 ? "the URL is too long" : "out of memory";
     if (!has_field(call, "Host"))
         why = add_field(head, slice_of("Host"), host_of(call->target));
-    if (why == NULL && call->has_length) {
+    if (why == NULL && call->has_length && !has_field(call, "Content-Length") &&
+        !has_field(call, "Transfer-Encoding")) {
         snprintf(length, sizeof(length), "%llu",
                  (unsigned long long)call->length);
         why = add_field(head, slice_of("Content-Length"), slice_of(length));
@@ -192,16 +224,42 @@ static const char *fill_head(struct http_head *head,
     return why;
 }
 
-/* HTTP/1.0, of which no Host is asked: that of a URL is in its target. */
+/* What web servers say of a request that came by TLS: such a URL is one. */
+static enum buffer_status put_https(struct buffer *params, struct slice target)
+{
+    struct slice scheme = target, host;
+    enum buffer_status status = BUFFER_OK;
+
+    if (!slice_equal_nocase(slice_take(&scheme, sizeof("https://") - 1),
+                            slice_of("https://")))
+        return BUFFER_OK;
+    host = host_of(target);
+    while (host.len > 0 && memchr(":]", host.data[host.len - 1], 2) == NULL)
+        host.len--;
+    if (host.len == 0 || host.data[host.len - 1] == ']')
+        status =
+            params_append(params, slice_of("SERVER_PORT"), slice_of("443"));
+    if (status == BUFFER_OK)
+        status = params_append(params, slice_of("HTTPS"), slice_of("on"));
+    if (status == BUFFER_OK)
+        status = params_append(params, slice_of("REQUEST_SCHEME"),
+                               slice_of("https"));
+    return status;
+}
+
 static const char *fill_params(struct request *req, struct http_head *head,
                                const struct lone_call *call, const char *method)
 {
     static const struct wire_ends nobody = { .remote_port = 0 };
-    struct http_refusal refusal = http_head_check(head, method, 0);
+    struct http_refusal refusal = http_head_check(head, method, 1);
+    enum buffer_status status;
 
     if (refusal.status != 0)
         return refusal.why;
-    switch (buffer_append(&req->params, call->params)) {
+    status = buffer_append(&req->params, call->params);
+    if (status == BUFFER_OK)
+        status = put_https(&req->params, call->target);
+    switch (status) {
     case BUFFER_OK:
         break;
     case BUFFER_FULL:

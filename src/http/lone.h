@@ -20,7 +20,8 @@ struct lone_ops {
     void (*head)(void *arg, int status, struct slice reason,
                  struct slice lines);
     void (*body)(void *arg, struct slice bytes);
-    /* It is complete.  not_whole: it broke off. */
+    /* It is complete.  not_whole: it broke off, which is told as in HTTP: by
+     * the length if the head has one, else by the app status. */
     void (*ended)(void *arg, bool not_whole);
     /* The application has taken some of the body. */
     void (*taken)(void *arg);
@@ -30,7 +31,8 @@ struct lone_field {
     struct slice name, value;
 };
 
-/* All zero but the target is a GET without fields. */
+/* All zero but the target is a GET without fields.  Of a URL with https the
+ * request came so. */
 struct lone_call {
     struct slice method; /* empty: GET */
     struct slice target; /* a path with a query, or a URL */
@@ -40,7 +42,7 @@ struct lone_call {
      * also made from the rest, this is the first. */
     struct slice params;
     bool has_body;
-    bool has_length;
+    bool has_length; /* and the fields tell nothing else: */
     uint64_t length; /* of the body, if it is known */
 };
 
@@ -52,6 +54,8 @@ struct lone {
     struct request *req; /* NULL: it has ended, or was aborted */
     bool has_ended;      /* the answer is complete */
     bool is_answered;    /* its head was given away */
+    bool has_length;     /* ... and said how long the body is, */
+    uint64_t left;       /* of which so much is missing */
     size_t pending;      /* bytes of the answer that are not where they go */
     bool has_writer;     /* one that waits until these are fewer */
     bool has_flusher;    /* ... or none */

@@ -127,6 +127,51 @@ static void a_url_has_its_host(void **state)
     expect("REQUEST_URI", "/x");
 }
 
+static void a_url_may_have_https(void **state)
+{
+    (void)state;
+    call("HTTPS://a.example/x");
+    expect("REQUEST_SCHEME", "https");
+    expect("HTTPS", "on");
+    expect("SERVER_PORT", "443");
+    expect("HTTP_HOST", "a.example");
+}
+
+static void a_url_with_https_may_have_a_port(void **state)
+{
+    (void)state;
+    call("https://[::1]:444");
+    expect("REQUEST_SCHEME", "https");
+    expect("SERVER_PORT", "444");
+    lone_abort(&lone);
+    fake_release(&fake, 0);
+    call("https://[::1]");
+    expect("SERVER_PORT", "443");
+}
+
+static void who_makes_the_fields_may_give_the_length(void **state)
+{
+    const struct lone_field lengths[] = {
+        { slice_of("content-length"), slice_of("9") },
+        { slice_of("Transfer-Encoding"), slice_of("chunked") },
+    };
+    struct lone_call call = { .target = slice_of("/"),
+                              .fields = &lengths[0],
+                              .count = 1,
+                              .has_body = true,
+                              .has_length = true,
+                              .length = 7 };
+
+    (void)state;
+    assert_null(begin(&call));
+    expect("CONTENT_LENGTH", "9");
+    lone_abort(&lone);
+    fake_release(&fake, 0);
+    call.fields = &lengths[1];
+    assert_null(begin(&call));
+    expect("CONTENT_LENGTH", NULL);
+}
+
 static void fields_and_parameters_are_added(void **state)
 {
     const struct lone_field fields[] = {
@@ -226,6 +271,52 @@ static void an_answer_that_fails_is_not_whole(void **state)
     assert_true(got.not_whole);
 }
 
+static void the_length_tells_whether_an_answer_is_whole(void **state)
+{
+    struct slice bytes = slice_of("Content-length:  3\n\nab");
+
+    (void)state;
+    call("/");
+    response_write(fake.ready[0], &bytes);
+    bytes = slice_of("c");
+    response_write(fake.ready[0], &bytes);
+    response_finish(fake.ready[0], 1);
+    assert_false(got.not_whole);
+}
+
+static void an_answer_that_is_too_short_is_not_whole(void **state)
+{
+    struct slice bytes = slice_of("Content-Length: 3\n\nab");
+
+    (void)state;
+    call("/");
+    response_write(fake.ready[0], &bytes);
+    response_finish(fake.ready[0], 0);
+    assert_true(got.not_whole);
+}
+
+static void the_page_of_a_failure_is_whole(void **state)
+{
+    (void)state;
+    call("/");
+    response_fail(fake.ready[0], 500);
+    assert_int_equal(got.status, 500);
+    assert_false(got.not_whole);
+}
+
+static void a_head_alone_is_whole(void **state)
+{
+    const struct lone_call call = { .method = slice_of("HEAD"),
+                                    .target = slice_of("/") };
+    struct slice bytes = slice_of("Content-Length: 3\n\n");
+
+    (void)state;
+    assert_null(begin(&call));
+    response_write(fake.ready[0], &bytes);
+    response_finish(fake.ready[0], 0);
+    assert_false(got.not_whole);
+}
+
 static void writers_wait_while_much_is_on_its_way(void **state)
 {
     static const char zeroes[1000];
@@ -321,11 +412,18 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_path_is_a_get_of_this_machine),
         TEST(a_url_has_its_host),
+        TEST(a_url_may_have_https),
+        TEST(a_url_with_https_may_have_a_port),
+        TEST(who_makes_the_fields_may_give_the_length),
         TEST(fields_and_parameters_are_added),
         TEST(what_is_no_request_is_refused),
         TEST(the_answer_is_given_away_as_it_comes),
         TEST(a_status_without_a_reason_has_its_own),
         TEST(an_answer_that_fails_is_not_whole),
+        TEST(the_length_tells_whether_an_answer_is_whole),
+        TEST(an_answer_that_is_too_short_is_not_whole),
+        TEST(the_page_of_a_failure_is_whole),
+        TEST(a_head_alone_is_whole),
         TEST(writers_wait_while_much_is_on_its_way),
         TEST(the_body_comes_in_pieces),
         TEST(nobody_may_want_the_answer),
