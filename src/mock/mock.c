@@ -240,6 +240,7 @@ static int l_load(lua_State *L)
     app->options.script = app->path;
     app->options.block_limit = 0; /* a debugger may hold it up */
     read_options(L, app);
+    log_set_level((enum log_level)app->options.log_level); /* of all of them */
     message[0] = '\0';
     why = start(app, message);
     if (why == NULL)
@@ -394,7 +395,7 @@ static void add_field(lua_State *L, struct fields *fields, struct slice name,
                       struct slice value)
 {
     if (fields->count == FIELDS_MAX)
-        luaL_argerror(L, 3, "too many headers");
+        luaL_argerror(L, 4, "too many headers");
     fields->items[fields->count++] = (struct lone_field){ name, value };
 }
 
@@ -404,14 +405,15 @@ static void read_fields(lua_State *L, struct fields *fields)
     if (lua_isnoneornil(L, 4))
         return;
     luaL_checktype(L, 4, LUA_TTABLE);
-    luaL_checkstack(L, 3 * FIELDS_MAX, "too many headers");
     lua_pushnil(L);
     while (lua_next(L, 4) != 0) {
         int value = lua_gettop(L), key = value - 1;
         struct slice name;
 
+        /* An empty list is no header, and yet on the stack. */
+        luaL_checkstack(L, FIELDS_MAX + 4, "too many headers");
         if (lua_type(L, key) != LUA_TSTRING)
-            luaL_argerror(L, 3, "the names of headers are strings");
+            luaL_argerror(L, 4, "the names of headers are strings");
         name.data = lua_tolstring(L, key, &name.len);
         if (lua_istable(L, value)) {
             lua_Integer n = luaL_len(L, value);
@@ -512,13 +514,15 @@ int luaopen_fcgi_mock(lua_State *L)
     static const luaL_Reg methods[] = { { "request", l_request },
                                         { "close", l_close },
                                         { NULL, NULL } };
+    static const int errors[] = { SIGPIPE, SIGXFSZ };
     struct sigaction old;
 
     luaL_checkversion(L);
-    log_set_level(LOG_LEVEL_WARN);
-    /* As the program does: a peer that has gone is an error of its write. */
-    if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler == SIG_DFL)
-        signal(SIGPIPE, ignore);
+    /* As the program does: a peer that has gone, or a file that may not grow,
+     * is an error of a write. */
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
+        if (sigaction(errors[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+            signal(errors[i], ignore);
     luaL_newmetatable(L, APP);
     lua_pushcfunction(L, l_gc);
     lua_setfield(L, -2, "__gc");

@@ -44,6 +44,7 @@ end
 function cases.cleaned() return 200, {}, tostring(cleaned) end
 function cases.exit() os.exit(3) end
 function cases.hang() fcgi.sleep(1000) end
+function cases.say(req) print "said" return 204 end
 function cases.args() return 200, {}, table.concat(fcgi.args, ",") end
 function cases.large() return 200, {}, ("x"):rep(5000000) end
 function app.on_request(req) return cases[req:path():sub(2)](req) end
@@ -129,6 +130,18 @@ describe("fcgi.mock", function()
     assert.are.equal("a.example:8", param("HTTP_HOST", "http://a.example:8"))
     assert.are.equal("GET", param("REQUEST_METHOD", ""))
     assert.are.equal("-", param("CONTENT_LENGTH", ""))
+    assert.are.equal("https", param("REQUEST_SCHEME", "https://a.example"))
+    assert.are.equal("http", param("REQUEST_SCHEME", "http://a.example"))
+  end)
+
+  it("sends the length of the body that the headers have", function()
+    local function length(headers)
+      return app:request("POST", "/param?name=CONTENT_LENGTH", headers,
+        "abc").body
+    end
+    assert.are.equal("3", length {})
+    assert.are.equal("3", length { ["content-length"] = 3 })
+    assert.are.equal("-", length { ["Transfer-Encoding"] = "chunked" })
   end)
 
   it("waits as handlers do", function()
@@ -139,7 +152,9 @@ describe("fcgi.mock", function()
   end)
 
   it("shows what goes wrong", function()
-    assert.are.equal(500, app:request("GET", "/fail").status)
+    local page = app:request("GET", "/fail")
+    assert.are.equal(500, page.status)
+    assert.is_true(page.complete)
     local answer = app:request("GET", "/late")
     assert.are.equal(200, answer.status)
     assert.is_false(answer.complete)
@@ -170,6 +185,17 @@ describe("fcgi.mock", function()
     assert.are.equal("true 1", body "/hooks")
   end)
 
+  it("refuses too many headers, and takes lists without any", function()
+    local some, many, empty = {}, {}, {}
+    for i = 1, 60 do some["X-" .. i] = tostring(i) end
+    for i = 1, 65 do many["X-" .. i] = tostring(i) end
+    for i = 1, 5000 do empty["X-" .. i] = {} end
+    assert.are.equal(200, app:request("GET", "/hooks", some).status)
+    assert.are.equal(200, app:request("GET", "/hooks", empty).status)
+    assert.has_error(function() app:request("GET", "/", many) end,
+      "bad argument #3 to 'request' (too many headers)")
+  end)
+
   it("takes the options of the command line", function()
     local other <close> = assert(mock.load(path, { timeout = 0.05,
       args = { "/dev/null", "b" }, include = { "/tmp", "/var" } }))
@@ -179,6 +205,21 @@ describe("fcgi.mock", function()
       { args = 1 }, "x" } do
       assert.is_false(pcall(mock.load, path, options))
     end
+  end)
+
+  it("shows what handlers print, on stderr, unless told otherwise", function()
+    local function said(options)
+      local script, out = write(([[package.cpath = %q
+        local app = assert(require "fcgi.mock".load(%q, %s))
+        app:request("GET", "/say")]]):format(package.cpath, path, options)),
+        os.tmpname()
+      assert(os.execute(("lua5.4 %s 2>%s"):format(script, out)))
+      local file <close> = assert(io.open(out))
+      os.remove(out)
+      return file:read "a"
+    end
+    assert.matches("notice.* said ", said "{}")
+    assert.are.equal("", said "{ log_level = 'warn' }")
   end)
 
   it("tells why it does not load", function()
