@@ -30,9 +30,10 @@ struct exchange_ops {
     void (*head)(struct exchange *exchange, struct slice lines);
     /* Bytes of the body, after the head. */
     void (*body)(struct exchange *exchange, struct slice bytes);
+    /* May it be given pieces of files?  NULL: never. */
+    bool (*takes_files)(const struct exchange *exchange);
     /* The same with n bytes of a file, from offset on, that nobody has read.
-     * The connection ends if they are no longer there when it is their turn.
-     * NULL: the protocol has no use for that. */
+     * The connection ends if they are no longer there when it is their turn. */
     void (*file)(struct exchange *exchange, struct shared_fd *file,
                  off_t offset, size_t n);
     /* Bytes for the web server's error log, at any time. */

@@ -374,7 +374,8 @@ bool response_takes_files(const struct request *req)
 {
     const struct response *response = &req->response;
 
-    return req->exchange != NULL && req->exchange->ops->file != NULL &&
+    return req->exchange != NULL && req->exchange->ops->takes_files != NULL &&
+           req->exchange->ops->takes_files(req->exchange) &&
            !response->drops_body && !req->is_head &&
            (response_is_begun(response) || response->is_built);
 }

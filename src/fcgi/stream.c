@@ -130,6 +130,16 @@ static void send_body(struct exchange *exchange, struct slice bytes)
     wire_changed(&stream->session->wire);
 }
 
+/* A file that became too short ends the connection: nobody else may be on it.
+ */
+static bool takes_files(const struct exchange *exchange)
+{
+    const struct fcgi_stream *stream =
+        (const struct fcgi_stream *)(const void *)exchange;
+
+    return stream->session->count == 1;
+}
+
 /* Each record is a head of ours and what the kernel reads of the file. */
 static void send_file(struct exchange *exchange, struct shared_fd *file,
                       off_t offset, size_t n)
@@ -397,6 +407,7 @@ void fcgi_stream_refuse(struct fcgi_stream *stream)
 const struct exchange_ops fcgi_stream_ops = {
     .head = send_head,
     .body = send_body,
+    .takes_files = takes_files,
     .file = send_file,
     .err = send_err,
     .room = room,

@@ -243,6 +243,12 @@ static void append_file(struct http_session *session, struct shared_fd *file,
         session->wire.state = WIRE_BROKEN;
 }
 
+static bool takes_files(const struct exchange *exchange)
+{
+    (void)exchange;
+    return true;
+}
+
 static void send_file(struct exchange *exchange, struct shared_fd *file,
                       off_t offset, size_t n)
 {
@@ -352,6 +358,7 @@ static void finish(struct exchange *exchange, uint32_t app_status,
 const struct exchange_ops http_exchange_ops = {
     .head = send_head,
     .body = send_body,
+    .takes_files = takes_files,
     .file = send_file,
     .err = send_err,
     .room = room,

@@ -110,6 +110,14 @@ static void give_file(struct exchange *exchange, struct shared_fd *file,
     given += n;
 }
 
+static bool takes;
+
+static bool takes_files(const struct exchange *exchange)
+{
+    (void)exchange;
+    return takes;
+}
+
 static void files_go_where_the_protocol_takes_them(void **state)
 {
     struct shared_fd file = { -1, 1 };
@@ -120,8 +128,12 @@ static void files_go_where_the_protocol_takes_them(void **state)
     given = 0;
     response_set_status(req, 200, slice_of(""));
     assert_false(response_takes_files(req));
+    ops.takes_files = takes_files;
     ops.file = give_file;
     peer.exchange.ops = &ops;
+    takes = false;
+    assert_false(response_takes_files(req));
+    takes = true;
     assert_true(response_takes_files(req));
     response_reset(req);
     assert_false(response_takes_files(req)); /* whose head? */

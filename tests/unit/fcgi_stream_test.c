@@ -166,6 +166,18 @@ static void a_file_leaves_in_records_of_its_own(void **state)
     shared_fd_unref(file);
 }
 
+/* If it became too short it would end them all. */
+static void no_file_goes_where_others_are(void **state)
+{
+    (void)state;
+    open_requests(2);
+    write_to(fake.ready[0], HEAD);
+    write_to(fake.ready[1], HEAD);
+    assert_false(response_takes_files(fake.ready[0]));
+    response_finish(fake.ready[1], 0);
+    assert_true(response_takes_files(fake.ready[0]));
+}
+
 static void a_file_outlives_its_request(void **state)
 {
     struct shared_fd *file = file_of((struct slice){ pattern, 20000 });
@@ -719,6 +731,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_file_leaves_in_records_of_its_own),
+        TEST(no_file_goes_where_others_are),
         TEST(a_file_outlives_its_request),
         TEST(without_memory_a_file_breaks_the_connection),
         TEST(head_and_body_leave_in_one_record),
