@@ -20,14 +20,13 @@ from concurrent import futures
 
 import pytest
 import webserver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.expected_conditions import staleness_of
-from selenium.webdriver.support.wait import WebDriverWait
 
 from support import backends
 from support.browser import chromium, console
-from support.gateway import (DEADLINE, PROJECT, Gateway, environment,
-                             free_port, wait_until)
+from support.gateway import (PROJECT, Gateway, environment, free_port,
+                             wait_until)
 from support.programs import find
 
 URL = "http://127.0.0.1:8080"   # in the first lines of all of them
@@ -379,12 +378,16 @@ class Page:
             field.clear()
             field.send_keys(str(self.example.folder / "big.iso") if is_file
                             else "Moon & <b>")
-        page = self.browser.find_element(By.CSS_SELECTOR, "html")
+        self.browser.execute_script("window.isLeft = true")
         form.find_element(By.CSS_SELECTOR, "button").click()
-        WebDriverWait(self.browser, DEADLINE).until(staleness_of(page))
-        WebDriverWait(self.browser, DEADLINE).until(
-            lambda browser: browser.execute_script(
-                "return document.readyState") == "complete")
+
+        def is_there():
+            # Between the pages there may be none that could be asked.
+            with contextlib.suppress(WebDriverException):
+                return self.browser.execute_script(
+                    "return !window.isLeft && "
+                    "document.readyState === 'complete'")
+        wait_until(is_there, "the page behind the form")
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
