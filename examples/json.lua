@@ -73,5 +73,5 @@ function on_request(req)
   value.id = id or last
   items[value.id] = json.encode(value, { keyorder = { "id" } })
   return answer(id and 200 or 201, items[value.id],
-    { Location = "/" .. value.id })
+    { Location = value.id }) -- relative, so wherever this is mounted
 end
