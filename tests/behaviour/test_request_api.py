@@ -130,6 +130,21 @@ def test_repeated_cookie_headers_are_joined_with_semicolons(lua):
         assert conn.collect(1).text == '"a=1; b=2", "1", "2"'
 
 
+def test_headers_repeated_without_end_cost_what_their_length_says(lua):
+    """Joined one by one these would take minutes, which C code is not
+    granted."""
+    n = 100_000
+    pairs = list(params_for(
+        "local one, all = req:header'A', req:header() "
+        f"return 200, {{}}, dump(one == ('b, '):rep({n} - 1) .. 'b', "
+        "all.a == one, all.c, all.cookie)").items())
+    pairs += [("HTTP_C", "1"), ("HTTP_C", "2")] + [("HTTP_A", "b")] * n
+    pairs += [("HTTP_COOKIE", "e"), ("HTTP_COOKIE", "f")]
+    with lua.connect() as conn:
+        conn.start(1, pairs)
+        assert conn.collect(1).text == 'true, true, "1, 2", "e; f"'
+
+
 def test_header_table_has_lower_case_dashed_keys(lua):
     assert lua.value("req:header()", {
         **NONE, "HTTP_X_ONE": "1", "HTTP_ACCEPT": "*/*",
