@@ -210,8 +210,7 @@ static const char *start(struct app *app, char *message)
     service_init(&app->service, &limits, loop_clock(app->loop),
                  app->options.tmpdir, fcgi_stream_size());
     app->has_service = true;
-    if (!script_guard_exit(script, no_exit) ||
-        generation_start(app->generation, app->loop, &app->service) == -1)
+    if (generation_start(app->generation, app->loop, &app->service) == -1)
         return "not enough memory";
     while (!app->generation->hook_has_ended)
         loop_turn(app->loop, true);
@@ -238,6 +237,7 @@ static int l_load(lua_State *L)
     if (options_init(&app->options, &error) != OPTIONS_OK || app->path == NULL)
         return luaL_error(L, "not enough memory");
     app->options.script = app->path;
+    app->options.no_exit = no_exit;
     app->options.block_limit = 0; /* a debugger may hold it up */
     read_options(L, app);
     log_set_level((enum log_level)app->options.log_level); /* of all of them */

@@ -75,6 +75,7 @@ static void configure(const struct options *options,
         .lua_compat = options->lua_compat,
         .memory_limit = options->memory_limit,
         .load_timeout = options->load_timeout,
+        .no_exit = options->no_exit,
         .on_file = options->watch ? watched_file : NULL,
         .is_dev = options->dev,
     };

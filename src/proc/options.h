@@ -58,6 +58,7 @@ struct options {
     const char *script; /* NULL only with help, version or print_config */
     char **args;
     int nargs;
+    const char *no_exit; /* no option: see script_config */
 
     unsigned workers;
     unsigned max_requests; /* of a worker; 0: no limit */

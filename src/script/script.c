@@ -414,6 +414,9 @@ static enum script_status load_all(struct script *script, char *error)
         copy_error(L, error);
         return SCRIPT_NO_MEMORY;
     }
+    if (script->config->no_exit != NULL &&
+        !script_guard_exit(script, script->config->no_exit))
+        return SCRIPT_NO_MEMORY;
     lua_pushcfunction(L, push_args);
     if (lua_pcall(L, 0, 1, 0) != LUA_OK) {
         copy_error(L, error);

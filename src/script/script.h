@@ -33,8 +33,10 @@ struct script_config {
     /* Hears of the script and of each .lua file before it is looked for, then
      * and later, be it there or not; or NULL. */
     void (*on_file)(const char *path);
-    bool is_dev;      /* errors are shown to clients */
-    bool is_stand_in; /* nothing is loaded: see script_break */
+    const char *no_exit; /* why os.exit raises from the start, or NULL: see
+                          * script_guard_exit */
+    bool is_dev;         /* errors are shown to clients */
+    bool is_stand_in;    /* nothing is loaded: see script_break */
 };
 
 enum script_status {

@@ -164,6 +164,20 @@ describe("fcgi.mock", function()
   it("outlives an application that wants to end the process", function()
     assert.are.equal(500, app:request("GET", "/exit").status)
     assert.are.equal("true 1", body "/hooks")
+    for text, wanted in pairs {
+      ["os.exit(3)"] = "os.exit would end the test",
+      ["return { on_start = function() os.exit(3) end, on_request = print }"]
+        = "os.exit would end the test",
+      ["return { on_worker = function() os.exit(3) end, on_request = print }"]
+        = "on_worker failed",
+    } do
+      local got, err = mock.load(write(text))
+      assert.is_nil(got)
+      assert.matches(wanted, err, 1, true)
+    end
+    local other <close> = assert(mock.load(write("local exit = os.exit "
+      .. "return { on_request = function() exit(3) end }")))
+    assert.are.equal(500, other:request("GET", "/").status)
   end)
 
   it("refuses what is no request", function()
