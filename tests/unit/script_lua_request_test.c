@@ -225,69 +225,6 @@ static void a_length_is_an_integer_or_nil(void **state)
     assert_gives("req:content_length()", "0");
 }
 
-static void headers_are_found_in_any_spelling(void **state)
-{
-    static const char *const sent[] = { "HTTP_X_FORWARDED_FOR",
-                                        "1.2.3.4",
-                                        "HTTP_ACCEPT",
-                                        "a",
-                                        "HTTP_ACCEPT",
-                                        "b",
-                                        "HTTP_COOKIE",
-                                        "x=1",
-                                        "HTTP_COOKIE",
-                                        "y=2",
-                                        "CONTENT_TYPE",
-                                        "text/plain",
-                                        "CONTENT_LENGTH",
-                                        "",
-                                        "HTTP_PROXY",
-                                        "http://evil/",
-                                        "HTTP_",
-                                        "nameless",
-                                        "HTTPS",
-                                        "on",
-                                        "HTTP_PROXY_X",
-                                        "harmless",
-                                        NULL };
-
-    (void)state;
-    params = sent;
-    assert_gives("req:header('X-Forwarded-For')", "1.2.3.4");
-    assert_gives("req:header('x_forwarded_for')", "1.2.3.4");
-    assert_gives("req:header('Accept')", "a, b");
-    assert_gives("req:header('cookie')", "x=1; y=2");
-    assert_gives("req:header('Content-Type')", "text/plain");
-    assert_gives("req:header('content-length')", "");
-    assert_gives("req:header('Proxy'), req:header('PROXY')", "nil|nil");
-    assert_gives("req:header('proxy-x')", "harmless");
-    assert_gives("req:header('')", "nil");
-    assert_gives("req:header()",
-                 "{accept=a, b,content-length=,content-type=text/plain,"
-                 "cookie=x=1; y=2,proxy-x=harmless,x-forwarded-for=1.2.3.4}");
-    assert_raises("req:header(nil)", "string expected, got nil");
-}
-
-static void many_headers_of_one_name_are_joined(void **state)
-{
-    static char expected[2000 * 3 + 1];
-
-    (void)state;
-    rig_open("function on_request(req)\n"
-             "  assert(req:header()['x'] == req:header('X'))\n"
-             "  return 200, nil, req:header('X')\n"
-             "end");
-    assert_true(rig_begin(&request, REQUEST_RESPONDER));
-    for (int i = 0; i < 2000; i++) {
-        rig_param(&request, "HTTP_X", "v");
-        memcpy(expected + 3 * i, "v, ", 4);
-    }
-    expected[2000 * 3 - 2] = '\0';
-    rig_ready(&request);
-    rig_run();
-    assert_string_equal(request.body.data, expected);
-}
-
 static void fields_say_what_it_is(void **state)
 {
     static const char *const sent[] = { "FCGI_DATA_LENGTH",
@@ -432,8 +369,6 @@ int main(void)
         REQUEST_TEST(accessors_name_what_web_servers_send),
         REQUEST_TEST(the_scheme_is_found_out),
         REQUEST_TEST(a_length_is_an_integer_or_nil),
-        REQUEST_TEST(headers_are_found_in_any_spelling),
-        REQUEST_TEST(many_headers_of_one_name_are_joined),
         REQUEST_TEST(fields_say_what_it_is),
         REQUEST_TEST(ctx_is_a_free_table),
         REQUEST_TEST(file_objects_are_made_once),
