@@ -59,7 +59,7 @@ local function encode(event)
       fail(("data: string expected, got %s"):format(kind))
     end
     local data = tostring(event.data):gsub("\r\n?", "\n")
-    for line in (data .. "\n"):gmatch("(.-)\n") do
+    for line in (data .. "\n"):gmatch("([^\n]*)\n") do
       add("data", line)
     end
   elseif #lines == 0 then
@@ -72,12 +72,12 @@ end
 local KEEP_ALIVE = 15
 
 ---@param methods table the request class, to which it is added
----@param private table is_begun, has_header
+---@param private table is_begun, has_header, body_bytes
 ---@param memo fun(req): table what is known of a request
 return function(methods, private, memo)
   local set_header, write, flush = methods.set_header, methods.write,
     methods.flush
-  local has_header = private.has_header
+  local has_header, body_bytes = private.has_header, private.body_bytes
 
   --- Web servers hold answers back, and caches keep them, unless told.
   local function begin(req)
@@ -92,7 +92,27 @@ return function(methods, private, memo)
     end
   end
 
-  --- Comments, while the handler has nothing to tell; never within an event.
+  local Hold = { __close = function(hold) hold.lock:get() end }
+
+  --- One task writes at a time, so that events do not come into one another; and
+  --- what is left of one that was cancelled goes before the next.
+  local function put(req, about, text)
+    about.lock:put(true)
+    local _ <close> = setmetatable(about.hold, Hold)
+    text = about.rest .. text
+    local before = body_bytes(req)
+    local goes_on, ok, err = pcall(write, req, text)
+    about.rest = ""
+    if not goes_on then
+      about.rest = text:sub((body_bytes(req) or 0) - (before or 0) + 1)
+      error(ok, 0)
+    elseif ok then
+      ok, err = flush(req)
+    end
+    return ok, err
+  end
+
+  --- Comments, while the handler has nothing to tell.
   local function keep_alive(req)
     local about = memo(req)
     while about do
@@ -101,7 +121,7 @@ return function(methods, private, memo)
         fcgi.sleep(left)
       else
         about.event_at = fcgi.now()
-        if not about.is_sending and not (write(req, ":\n\n") and flush(req)) then
+        if not put(req, about, ":\n\n") then
           return
         end
       end
@@ -117,17 +137,12 @@ return function(methods, private, memo)
       begin(req)
     end
     about.event_at = fcgi.now()
-    if not about.keeps_alive then
-      about.keeps_alive = true
+    if not about.lock then
+      about.lock, about.rest = fcgi.channel(1), ""
+      about.hold = { lock = about.lock }
       fcgi.spawn(keep_alive, req)
     end
-    about.is_sending = true
-    local ok, err = write(req, text)
-    if ok then
-      ok, err = flush(req)
-    end
-    about.is_sending = false
-    return ok, err
+    return put(req, about, text)
   end
 
   --- Sends an event; the first one sends the head.

@@ -3039,7 +3039,9 @@ function Request:send_file(source, options) end
 --- Content-Type text/event-stream, Cache-Control no-cache, and X-Accel-Buffering,
 --- so that nginx passes each on at once; what the script has set stays.  While
 --- the handler is silent a comment goes out every 15 seconds, so that proxies
---- keep the connection.  nil, "aborted" ends loops.
+--- keep the connection.  nil, "aborted" ends loops.  Several tasks of a request
+--- may send events; one that is cancelled on its way is completed before the
+--- next.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"

@@ -492,6 +492,17 @@ static int l_finish(lua_State *L)
 /* --- for lua/fcgi/answer.lua ---------------------------------------------- */
 
 /* Has the head gone, or has the script begun one? */
+/* body_bytes(req) -> how many were taken so far | nil */
+static int l_body_bytes(lua_State *L)
+{
+    struct request *req = lua_request_get(L);
+
+    if (req == NULL)
+        return 0;
+    lua_pushinteger(L, (lua_Integer)req->response.body_bytes);
+    return 1;
+}
+
 static int l_is_begun(lua_State *L)
 {
     struct request *req = lua_request_get(L);
@@ -531,6 +542,7 @@ const luaL_Reg lua_request_answering[] = {
 
 const luaL_Reg lua_request_private[] = {
     { "is_begun", l_is_begun },
+    { "body_bytes", l_body_bytes },
     { "has_header", l_has_header },
     { "admit", l_admit },
     { NULL, NULL },

@@ -65,6 +65,25 @@ function cases.silent(req)
   req:event "first"
   fcgi.sleep(3000)
 end
+local large = ("x"):rep(1000000)
+function cases.tasks(req)
+  local function send(name)
+    for _ = 1, 3 do
+      assert(req:event { event = name, data = large })
+    end
+  end
+  local one, other = fcgi.spawn(send, "a"), fcgi.spawn(send, "b")
+  one:join()
+  other:join()
+end
+function cases.cancelled(req)
+  req:event "first"
+  local task = fcgi.spawn(req.event, req, large)
+  fcgi.sleep(0.01)
+  task:cancel()
+  fcgi.log("notice", "cancelled: ", select(2, task:join()))
+  req:event "last"
+end
 local function on_request(req)
   return cases[req:query("case")](req)
 end
@@ -104,6 +123,21 @@ def test_headers_of_the_script_stay(gw):
     assert answer.headers["x-accel-buffering"] == "yes"
     answer = ask(gw, "raw")
     assert answer.headers["x"] == "1" and answer.text == "data: x\n\n"
+
+
+def test_tasks_do_not_send_events_into_one_another(gw):
+    text = ask(gw, "tasks").text
+    events = re.findall("event: ([ab])\ndata: x{1000000}\n\n", text)
+    assert sorted(events) == ["a", "a", "a", "b", "b", "b"]
+    assert len(text) == 6 * (1000000 + 17)
+
+
+def test_an_event_that_is_cancelled_on_its_way_is_completed(gw):
+    with gw.connect(rcvbuf=4096) as conn:
+        conn.start(1, {"QUERY_STRING": "case=cancelled"})
+        gw.wait_log("cancelled: cancelled")
+        assert re.fullmatch("data: first\n\ndata: x{1000000}\n\n"
+                            "data: last\n\n", conn.collect(1).text)
 
 
 def test_after_the_end_it_says_so(gw):
