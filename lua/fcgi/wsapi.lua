@@ -54,6 +54,7 @@ local function environment(req)
     elseif n > 0 then
       return read(req, n)
     end
+    return nil
   end
   local err = {}
   function err:write(...)
@@ -76,29 +77,51 @@ local function environment(req)
   })
 end
 
---- "404 Not Found", "404" or 404.
+--- What an application gave back is wrong; no line of its own is to blame.
+local function blame(what, ...)
+  error("the WSAPI application gave " .. what:format(...), 0)
+end
+
+--- "404 Not Found", "404" or 404; nil is a 500.
 local function set_status(req, status)
-  local code, reason = tostring(status):match("^(%d%d%d)%s*(.*)$")
-  if not code then
-    error(("the status %s is none"):format(tostring(status)), 0)
-  end
-  if reason ~= "" then
-    req:set_status(tonumber(code), reason)
+  local number = math.tointeger(status)
+  local code, reason = tostring(number or status):match("^(%d%d%d)%s*(.*)$")
+  number = math.tointeger(tonumber(code))
+  if not number or number < 200 or number > 599 then
+    blame("the status %s: 200 to 599 expected, as a number or in front of a "
+      .. "reason", tostring(status))
+  elseif reason ~= "" then
+    req:set_status(number, reason)
   else
-    req:set_status(tonumber(code))
+    req:set_status(number)
+  end
+end
+
+local function set_header(req, name, value)
+  if type(value) == "boolean" then
+    value = tostring(value)
+  end
+  local ok, err = pcall(function() req:set_header(name, value) end)
+  if not ok then
+    blame("the header %s: %s", tostring(name),
+      (tostring(err):gsub("^fcgi/wsapi%.lua:%d+: ", "")))
   end
 end
 
 local function answer(req, status, headers, body)
+  if status == nil and headers == nil and body == nil then
+    blame("nothing: a status, headers and an iterator are expected")
+  elseif headers ~= nil and type(headers) ~= "table" then
+    blame("a %s instead of a table of headers", type(headers))
+  end
   set_status(req, status == nil and 500 or status)
   for name, value in pairs(headers or {}) do
-    req:set_header(name, type(value) == "boolean" and tostring(value) or value)
+    set_header(req, name, value)
   end
   if type(body) == "function" then
-    for piece in body do
-      if not req:write(piece) then
-        return -- the client has gone
-      end
+    local piece = body()
+    while piece and req:write(piece) do -- else the client has gone
+      piece = body()
     end
   elseif body ~= nil then
     req:write(body)

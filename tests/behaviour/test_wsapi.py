@@ -33,6 +33,15 @@ end
 function cases.status() return "404 Gone Away", {}, text "x" end
 function cases.number() return "201", { A = { 1, 2 }, B = true } end
 function cases.none() end
+function cases.float() return 404.0 end
+function cases.low() return 100 end
+function cases.headers() return 200, "A: b" end
+function cases.header() return 200, { A = "b\\nc" } end
+function cases.ends()
+  local n = 0
+  return 200, {}, function() n = n + 1 return n < 3 and tostring(n) end
+end
+function cases.read0(env) return 200, {}, tostring(env.input:read(0)) end
 function cases.bad() return "often" end
 function cases.err(env) env.error:write("a", " note\\n") return 204 end
 function cases.waits(env)
@@ -79,6 +88,7 @@ def test_a_status_may_have_a_reason(gw):
     assert answer.text == "x"
     answer = ask(gw, "number")
     assert answer.status == 201 and answer.body == b""
+    assert ask(gw, "float").headers["status"] == "404 Not Found"
     assert answer.header_all("a") == ["1", "2"]
     assert answer.headers["b"] == "true"
 
@@ -86,7 +96,26 @@ def test_a_status_may_have_a_reason(gw):
 def test_no_answer_is_500(gw):
     assert ask(gw, "none").status == 500
     assert ask(gw, "bad").status == 500
-    gw.wait_log("the status often is none")
+    gw.wait_log("the WSAPI application gave nothing")
+    gw.wait_log("the WSAPI application gave the status often")
+    assert ask(gw, "low").status == 500
+    gw.wait_log("the WSAPI application gave the status 100")
+
+
+def test_headers_that_are_none_are_told(gw):
+    assert ask(gw, "headers").status == 500
+    gw.wait_log("gave a string instead of a table of headers")
+    assert ask(gw, "header").status == 500
+    gw.wait_log("gave the header A: bad argument #2 to 'set_header'")
+
+
+def test_whatever_is_false_ends_the_body(gw):
+    answer = ask(gw, "ends")
+    assert (answer.text, answer.app_status) == ("12", 0)
+
+
+def test_no_bytes_are_nil(gw):
+    assert ask(gw, "read0", b"x", REQUEST_METHOD="POST").text == "nil"
 
 
 def test_the_error_stream_is_ours(gw):
