@@ -2,6 +2,7 @@
 --- all of them in memory, so all of them limited.  req:parts is for the rest.
 -- SPDX-License-Identifier: MIT
 local accessors = require "fcgi.accessors"
+local misuse = require "fcgi.misuse"
 local urlencoded = require "fcgi.urlencoded"
 
 --- Of the whole body, unless told otherwise: what req:body takes.
@@ -175,7 +176,10 @@ return function(methods, memo, private)
       error("bad self (write part:lines, with a colon)", 2)
     end
     return function()
-      local line, err = read_line(part)
+      local is_read, line, err = pcall(read_line, part)
+      if not is_read then
+        misuse.pass_on(false, line)
+      end
       if line and line:byte(-1) == 10 then
         return line:sub(1, -2)
       end

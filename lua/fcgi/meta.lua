@@ -2412,9 +2412,12 @@ function Part:lines() end
 --- Saves the part as a file, bit by bit as it comes: it never is in memory.
 --- The file appears under its name, in place of a former one, when all of it
 --- has come; if that fails, or is cancelled, there never was one.  Its mode is
---- what the umask leaves of 0666.  Whatever is there and no file stays.  Do not
---- let the client choose the path.  Raises when some of the part was read
---- before.  Should the disk be slow, all other requests wait for it, too.
+--- what the umask leaves of 0666.  A link gives way to the file; whatever else
+--- is there and no file stays.  Only a worker that is killed may leave something
+--- behind, and only on a file system without O_TMPFILE (NFS, say): a file named
+--- `.16 hex digits.part`.  Do not let the client choose the path.  Raises when
+--- some of the part was read before.  Should the disk be slow, all other
+--- requests wait for it, too.
 ---
 --- ```lua
 --- local fcgi = require "fcgi"

@@ -50,8 +50,15 @@ return function(methods, memo)
   ---@return fun(): string?
   function methods.lines(req)
     misuse.check_self(req, "lines")
+    local is_ours = false -- only the first time the body can be another's
     return function()
-      local line = req:read_line()
+      local line
+      if is_ours then
+        line = req:read_line()
+      else
+        line = misuse.pass_on(pcall(req.read_line, req))
+        is_ours = true
+      end
       if line and line:byte(-1) == 10 then
         return line:sub(1, -2)
       end

@@ -61,6 +61,7 @@ static int next_k(lua_State *L, int status, lua_KContext ctx)
         case LOOK_ENDED:
             break;
         case LOOK_OVER:
+            reader->number++; /* it has gone on from the last one, too */
             luaL_pushfail(L);
             return 1;
         case LOOK_WAIT:

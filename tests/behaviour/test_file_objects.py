@@ -135,6 +135,10 @@ def test_the_body_is_taken_in_one_way(lua):
                        "return 200, {}, err", body=b"x")
         assert response.text == \
             "test:2: the body is already being taken by req:body"
+    response = lua("req:body() return 200, {}, select(2, pcall(function()\n"
+                   "  for line in req:lines() do end end))", body=b"x")
+    assert response.text == \
+        "test:2: the body is already being taken by req:body"
     assert "already being taken by req:read" in lua.value(
         "req.input:read(0), select(2, pcall(req.body, req))", body=b"x")
 

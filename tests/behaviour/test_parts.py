@@ -380,11 +380,21 @@ def test_fault_is_no_error_of_the_script(gateway):
 
 
 def test_part_is_over_when_the_loop_goes_on(lua):
-    for call in ("read()", "read(1)", "read_line()", "save('/tmp/x')"):
+    for call in ("read()", "read(1)", "read_line()", "save('/tmp/x')",
+                 "lines()()"):
         assert lua.text("local next_part = req:parts() local a = next_part() "
                         "next_part() return 200, {}, select(2, pcall(function()"
                         f" return (a:{call}) end))", params(), FORM) == \
             "test:1: the part is over: req:parts has gone on"
+
+
+def test_the_last_part_is_over_when_the_loop_is(lua):
+    for call in ("read()", "read_line()", "save('/tmp/x')", "lines()()"):
+        assert lua.text("local last for part in req:parts() do last = part end "
+                        "return 200, {}, dump(last.received, select(2, "
+                        f"pcall(function() return (last:{call}) end)))",
+                        params(), FORM) == \
+            'nil, "test:1: the part is over: req:parts has gone on"'
 
 
 def test_parts_are_taken_once(lua):
