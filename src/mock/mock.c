@@ -31,8 +31,10 @@ enum { FIELDS_MAX = 64, ARGS_MAX = 64 };
 
 static const char no_exit[] = "would end the test";
 
-/* What has not answered by then never will: a test must not hang. */
-static const double patience = 30;
+/* A test must not hang: a request that takes so long is cancelled, unless
+ * --timeout says otherwise; whatever lasts then is given up. */
+static const double timeout = 30;
+static const double patience = 60;
 
 struct app {
     bool has_options;
@@ -239,6 +241,7 @@ static int l_load(lua_State *L)
     app->options.script = app->path;
     app->options.no_exit = no_exit;
     app->options.block_limit = 0; /* a debugger may hold it up */
+    app->options.timeout = timeout;
     read_options(L, app);
     log_set_level((enum log_level)app->options.log_level); /* of all of them */
     message[0] = '\0';

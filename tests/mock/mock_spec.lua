@@ -215,6 +215,7 @@ describe("fcgi.mock", function()
       args = { "/dev/null", "b" }, include = { "/tmp", "/var" } }))
     assert.are.equal("/dev/null,b", other:request("GET", "/args").body)
     assert.are.equal(504, other:request("GET", "/hang").status)
+    assert.are.equal("true 1", other:request("GET", "/hooks").body)
     for _, options in ipairs { { nonsense = 1 }, { timeout = "soon" }, { 1 },
       { args = 1 }, "x" } do
       assert.is_false(pcall(mock.load, path, options))
@@ -254,6 +255,13 @@ describe("fcgi.mock", function()
     local got, err = mock.load "/nonexistent.lua"
     assert.is_nil(got)
     assert.matches("/nonexistent.lua", err, 1, true)
+  end)
+
+  it("brings no Lua along, which another one's could not live with", function()
+    local path = assert(package.searchpath("fcgi.mock", package.cpath))
+    local needed = assert(io.popen("readelf -d " .. path)):read "a"
+    assert.matches("NEEDED", needed, 1, true)
+    assert.is_nil(needed:find("liblua", 1, true))
   end)
 
   it("has its own globals, and several may be loaded", function()
