@@ -35,6 +35,7 @@ static int stand_in(struct program *program, const char *why)
                       why[0] != '\0' ? why : "the log tells why", message);
     if (status != EX_OK)
         return program_fail(status, "%s", message);
+    watched_know(program->watch, program->script);
     log_write(LOG_LEVEL_NOTICE, "--dev: requests see the error; waiting for a "
                                 "change");
     return EX_OK;

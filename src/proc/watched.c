@@ -112,10 +112,15 @@ static void know_file(void *arg, const char *path)
     script_know_file(arg, path);
 }
 
+void watched_know(const struct watch *watch, struct script *script)
+{
+    watch_each(watch, know_file, script);
+}
+
 void watched_break(const struct watch *watch, struct script *script,
                    const char *why)
 {
-    watch_each(watch, know_file, script);
+    watched_know(watch, script);
     script_break(script, why);
 }
 

@@ -36,6 +36,9 @@ void watched_take_notes(struct watch *watch, int fd);
 /* Adds what a message of the kind LINK_FILE tells. */
 void watched_take(struct watch *watch, const struct link_message *message);
 
+/* Tells a script of the files that may be shown. */
+void watched_know(const struct watch *watch, struct script *script);
+
 /* Tells a script, whose process is at hand or at the other end of a link, why
  * the newest code does not load, and which files may be shown with that. */
 void watched_break(const struct watch *watch, struct script *script,

@@ -319,11 +319,12 @@ def test_requests_see_why_the_newest_code_does_not_load(dev, options):
 
 @MODES
 @pytest.mark.parametrize("bad", [
-    BAD, "error('app.lua:2: unexpected')",
-    GOOD + "function on_start() error('app.lua:2: unexpected') end"])
+    BAD, "\nerror('unexpected')",
+    GOOD + "function on_start() error('unexpected') end"])
 def test_start_with_code_that_does_not_load(dev, options, bad):
     gw = dev(*options, script=bad)
-    shows(gw, "The script cannot be loaded", "app.lua:2: unexpected")
+    shows(gw, "The script cannot be loaded", "app.lua:2: unexpected",
+          "<b>&gt;     2  ")
     is_plain(gw.request(HTML, role=fastcgi.AUTHORIZER))
     gw.script.write_text(GOOD)
     wait_until(lambda: all(gw.request().text == "good" for _ in range(6)))
