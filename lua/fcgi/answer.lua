@@ -6,12 +6,25 @@ local getinfo, pcall = debug.getinfo, pcall -- whatever a script makes of them
 --- Bytes that are read from a file at a time.
 local PIECE = 65536
 
+--- A table that has something, but no list in it, was meant otherwise.  n is
+--- what table.pack counts.
+local function check_no_fields(list)
+  local field = next(list)
+  if field ~= nil and field ~= "n" then
+    error("a list of strings or numbers expected, got a table with the field "
+      .. tostring(field), 0)
+  end
+end
+
 --- A list is sent as one string, so that its length is known.
 local function join(list, depth)
   if depth > 64 then
     error("lists in lists, too deep", 0)
   end
   local pieces = {}
+  if list[1] == nil then
+    check_no_fields(list)
+  end
   for i, piece in ipairs(list) do
     local kind = type(piece)
     if kind == "table" then
@@ -135,6 +148,9 @@ return function(methods, private)
     if not what then
       error(err, 0)
     end
+    if type(header) == "number" and thing == "header" then
+      what = what .. ', as in { ["Content-Type"] = "text/html" }'
+    end
     return ("the %s %s of the answer: %s"):format(thing,
       type(header) == "string" and ("%q"):format(header) or tostring(header),
       what)
@@ -161,7 +177,8 @@ return function(methods, private)
       body = tostring(body)
     end
     if headers ~= nil and type(headers) ~= "table" then
-      blame(hook, "headers are a table, not a " .. type(headers))
+      blame(hook, ("headers are a table, not a %s; the order is status, "
+        .. "headers, body"):format(type(headers)))
     end
     local ok, err = set_status(req, status)
     if not ok then

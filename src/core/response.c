@@ -467,7 +467,9 @@ void response_finish(struct request *req, uint32_t app_status)
     if (req->response.state == RESPONSE_NEW) {
         if (!req->response.is_built) {
             req->service->ops->complain(req->service, req,
-                                        "the handler ended without an answer");
+                                        "the handler ended without an answer: "
+                                        "it wrote nothing and returned nothing "
+                                        "(print writes to the log)");
             response_fail(req, 500);
             return;
         }

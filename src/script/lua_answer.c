@@ -77,10 +77,13 @@ static int l_set_status(lua_State *L)
     return head_result(L, req, response_set_status(req, status, reason));
 }
 
+/* A number is none: the table { "Content-Type: text/html" } has the key 1. */
 static struct slice check_name(lua_State *L)
 {
-    struct slice name = check_slice(L, 2);
+    struct slice name;
 
+    luaL_checktype(L, 2, LUA_TSTRING);
+    name = check_slice(L, 2);
     luaL_argcheck(L, head_is_name(name), 2, "is not the name of a header");
     return name;
 }
@@ -93,6 +96,23 @@ static enum response_result add_value(lua_State *L, struct request *req,
 
     luaL_argcheck(L, head_is_value(value), 3, "has a control byte");
     return response_add_header(req, name, value);
+}
+
+/* A table that has something, but no list in it, was meant otherwise.  n is
+ * what table.pack counts. */
+static void check_no_fields(lua_State *L, int index, int argument)
+{
+    lua_pushnil(L);
+    if (lua_next(L, index) == 0)
+        return;
+    lua_pop(L, 1);
+    if (lua_type(L, -1) != LUA_TSTRING || strcmp(lua_tostring(L, -1), "n") != 0)
+        luaL_argerror(L, argument,
+                      lua_pushfstring(L,
+                                      "a list of strings or numbers expected, "
+                                      "got a table with the field %s",
+                                      luaL_tolstring(L, -1, NULL)));
+    lua_pop(L, 1);
 }
 
 /* "Status" is not a header of the answer, though CGI writes it as one. */
@@ -113,7 +133,9 @@ static int set_status_header(lua_State *L, struct request *req)
 
 static void check_list(lua_State *L)
 {
-    for (lua_Integer i = 1;; i++) {
+    lua_Integer i;
+
+    for (i = 1;; i++) {
         struct slice value;
 
         if (lua_rawgeti(L, 3, i) == LUA_TNIL)
@@ -126,6 +148,8 @@ static void check_list(lua_State *L)
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
+    if (i == 1)
+        check_no_fields(L, 3, 3);
 }
 
 static enum response_result add_list(lua_State *L, struct request *req,
@@ -226,6 +250,7 @@ static struct slice text_at(lua_State *L, int index)
 static size_t measure(lua_State *L, int index, int argument, int depth)
 {
     size_t size = 0;
+    lua_Integer i;
 
     switch (lua_type(L, index)) {
     case LUA_TSTRING:
@@ -245,11 +270,13 @@ static size_t measure(lua_State *L, int index, int argument, int depth)
     }
     luaL_argcheck(L, depth < LIST_DEPTH, argument, "lists in lists, too deep");
     luaL_checkstack(L, 8, "lists in lists");
-    for (lua_Integer i = 1; lua_rawgeti(L, index, i) != LUA_TNIL; i++) {
+    for (i = 1; lua_rawgeti(L, index, i) != LUA_TNIL; i++) {
         size += measure(L, lua_gettop(L), argument, depth + 1);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
+    if (i == 1)
+        check_no_fields(L, index, argument);
     return size;
 }
 

@@ -319,8 +319,9 @@ static int find_hooks(lua_State *L)
         script->hooks[HOOK_AUTHORIZE] == LUA_NOREF &&
         script->hooks[HOOK_FILTER] == LUA_NOREF)
         return luaL_error(L,
-                          "%s: no handler: define on_request(req), or return a "
-                          "function or a table with on_request",
+                          "%s: no handler: define the global function "
+                          "on_request(req), or return a function or a table "
+                          "with on_request",
                           script->name);
     return lua_istable(L, 1) ? find_settings(L) : 0;
 }

@@ -56,16 +56,42 @@ def test_something_is_returned_without_a_status(mistake, value, kind):
             ) in mistake(f"return {value}")
 
 
-def test_nothing_is_returned(mistake):
-    assert "the handler ended without an answer (" in mistake("return nil")
+@pytest.mark.parametrize("code", ["return nil", "print('hello')"])
+def test_nothing_is_returned(mistake, code):
+    assert ("the handler ended without an answer: it wrote nothing and "
+            "returned nothing (print writes to the log) (") in mistake(code)
+
+
+@pytest.mark.parametrize("value, field", [
+    ("{name='x'}", "name"), ("{{}, {{[2]='x'}}}", "2"), ("{[{}]=1}", "table: 0x"),
+    ("req.input", "")])
+def test_a_table_that_is_no_list_is_written(mistake, value, field):
+    assert ("test:1: bad argument #2 to 'write' (a list of strings or numbers "
+            f"expected, got a table with the field {field}"
+            ) in mistake(f"req:set_status(200):write('a', {value})")
+
+
+def test_empty_lists_are_lists(lua):
+    assert lua("req:set_status(200):write({}, {{}}, table.pack(), 'a')"
+               ).text == "a"
+    assert lua("return 200, {A={}}, {'a', {{}}, table.pack()}").text == "a"
 
 
 HEADERS = [("{['Content-Type']=true}", '"Content-Type"', "string expected, got "
             "boolean"),
            ("{A='a\\nb'}", '"A"', "has a control byte"),
            ("{['A B']='x'}", '"A B"', "is not the name of a header"),
+           ("{A={B='x'}}", '"A"', "a list of strings or numbers expected, got "
+            "a table with the field B"),
+           ("{'A: x'}", "1", 'string expected, got number, as in { ["Content-'
+            'Type"] = "text/html" }'),
            ("{[{}]='x'}", "table: 0x", "string expected, got table")]
-OTHERS = [("200, 'x'", "headers are a table, not a string"),
+OTHERS = [("200, 'x'", "headers are a table, not a string; the order is "
+           "status, headers, body"),
+          ("200, nil, {name='x'}", "a list of strings or numbers expected, got "
+           "a table with the field name"),
+          ("200, nil, {{[2]='x'}}", "a list of strings or numbers expected, "
+           "got a table with the field 2"),
           ("99", "the status 99 is not an integer from 200 to 599"),
           ("200, nil, true", "a body is a string, a list, an iterator or an "
            "open file, not a boolean"),

@@ -53,7 +53,9 @@ static void a_handler_is_found_in_each_form(void **state)
 static void a_script_without_a_handler_is_refused(void **state)
 {
     (void)state;
-    assert_refused("", SCRIPT_FAILED, "app.lua: no handler: define on_request");
+    assert_refused(
+        "", SCRIPT_FAILED,
+        "app.lua: no handler: define the global function on_request");
     assert_refused("return { }", SCRIPT_FAILED, "no handler");
     assert_refused("return 42", SCRIPT_FAILED, "no handler");
     /* who returns a table means it */
