@@ -44,6 +44,10 @@ local fcgi = require "fcgi"
 local text = { ["Content-Type"] = "text/plain; charset=utf-8" }
 local users = { "Lua", "Luna", "Luke" }
 
+local function home()
+  return 200, text, "/users\n/users/1\n/articles/2026/On%20Lua.html\n"
+end
+
 local function list()
   return 200, text, table.concat(users, "\n") .. "\n"
 end
@@ -68,6 +72,7 @@ local function article(_, params)
 end
 
 return router {
+  { "/", { GET = home } },
   { "/users", { GET = list } },
   { "/users/:id", { GET = show, PUT = rename } },
   { "/articles/:year/:title.html", { GET = article } },
