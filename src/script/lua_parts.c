@@ -80,6 +80,7 @@ static int l_iterate(lua_State *L)
 {
     lua_settop(L, 0);
     lua_pushvalue(L, lua_upvalueindex(1));
+    reader_check(L);
     lua_pushboolean(L, 1);
     return next_k(L, LUA_OK, 0);
 }

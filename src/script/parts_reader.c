@@ -136,10 +136,23 @@ void reader_begin_part(struct reader *reader)
 
 /* --- the reader ----------------------------------------------------------- */
 
-static int reader_gc(lua_State *L)
+/* The reader at index 1, or NULL: debug gives these functions to scripts. */
+static struct reader *reader_at(lua_State *L)
 {
     struct reader *reader = lua_touserdata(L, 1);
 
+    if (reader == NULL || lua_rawlen(L, 1) != sizeof(*reader) ||
+        reader->magic != READER_MAGIC)
+        return NULL;
+    return reader;
+}
+
+static int reader_gc(lua_State *L)
+{
+    struct reader *reader = reader_at(L);
+
+    if (reader == NULL)
+        return 0;
     multipart_free(&reader->mp);
     buffer_free(&reader->text);
     savefile_drop(&reader->file);
@@ -174,10 +187,9 @@ const char *reader_push(lua_State *L, struct lua_request *handle,
 
 struct reader *reader_check(lua_State *L)
 {
-    struct reader *reader = lua_touserdata(L, 1);
+    struct reader *reader = reader_at(L);
 
-    if (reader == NULL || lua_rawlen(L, 1) != sizeof(*reader) ||
-        reader->magic != READER_MAGIC)
+    if (reader == NULL)
         return (void)luaL_typeerror(L, 1, READER_CLASS), NULL;
     return reader;
 }
@@ -186,8 +198,10 @@ struct reader *reader_check(lua_State *L)
  * gone, and what would be left of the part is no use to anybody. */
 static int reader_close(lua_State *L)
 {
-    struct reader *reader = lua_touserdata(L, 1);
+    struct reader *reader = reader_at(L);
 
+    if (reader == NULL)
+        return 0;
     savefile_drop(&reader->file);
     if (reader->received > 0 && !reader->has_ended &&
         reader->trouble[0] == '\0')

@@ -379,6 +379,25 @@ def test_fault_is_no_error_of_the_script(gateway):
     assert " error " not in gw.log()
 
 
+def test_what_debug_finds_behind_the_loop_does_no_harm(lua):
+    assert lua.text("""
+        local next_part = req:parts()
+        local part = next_part()
+        local _, reader = debug.getupvalue(next_part, 1)
+        local class = debug.getmetatable(reader)
+        for _, f in ipairs { class.__gc, class.__close } do
+          for _, v in ipairs { 5, io.stdout, part, next_part } do f(v) end
+          f()
+          f(reader)
+          f(reader)
+        end
+        pcall(part.read, part)
+        pcall(next_part)
+        debug.setupvalue(next_part, 1, 5)
+        return 200, {}, dump(pcall(next_part))""", params(), FORM) == \
+        """false, "bad argument #1 to '?' (fcgi.parts expected, got number)\""""
+
+
 def test_part_is_over_when_the_loop_goes_on(lua):
     for call in ("read()", "read(1)", "read_line()", "save('/tmp/x')",
                  "lines()()"):
