@@ -258,8 +258,8 @@ describe("fcgi.mock", function()
   end)
 
   it("brings no Lua along, which another one's could not live with", function()
-    local path = assert(package.searchpath("fcgi.mock", package.cpath))
-    local needed = assert(io.popen("readelf -d " .. path)):read "a"
+    local module = assert(package.searchpath("fcgi.mock", package.cpath))
+    local needed = assert(io.popen("readelf -d " .. module)):read "a"
     assert.matches("NEEDED", needed, 1, true)
     assert.is_nil(needed:find("liblua", 1, true))
   end)
