@@ -408,15 +408,18 @@ describe("hostile text", function()
   --- req:event, and what it has sent.
   local function new_event()
     local loaded, sent = package.loaded.fcgi, {}
-    package.loaded.fcgi = { now = os.clock, spawn = function() end }
+    local function nothing() end
+    local lock = { put = nothing, get = nothing }
+    package.loaded.fcgi = { now = os.clock, spawn = nothing,
+      channel = function() return lock end }
     local methods = { set_header = function() end, flush = function() return true end }
     function methods.write(_, text)
       sent[#sent + 1] = text
       return true
     end
     local about = {}
-    require "fcgi.event"(methods, { is_begun = function() return true end },
-      function() return about end)
+    require "fcgi.event"(methods, { is_begun = function() return true end,
+      body_bytes = function() return 0 end }, function() return about end)
     package.loaded.fcgi = loaded
     return methods.event, sent
   end
