@@ -20,7 +20,8 @@
 #define LUA_OPEN_FILE "fcgi.openfile"
 enum {
     PIECE_MAX = 64 * 1024,
-    KERNEL_MIN = 16 * 1024 /* below this a copy is cheaper */
+    KERNEL_MIN = 16 * 1024, /* below this a copy is cheaper */
+    OPEN_TRIES = 64         /* somebody may change names all the time */
 };
 
 /* A regular file that is being sent. */
@@ -89,15 +90,19 @@ static int open_in(const char *root, const char *path, int flags)
     struct open_how how = { .flags = (uint64_t)(unsigned)flags,
                             .resolve =
                                 RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
-    int folder, fd, saved;
+    int folder, fd = -1, saved;
 
     while (*path == '/')
         path++;
     folder = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (folder == -1)
         return -1;
-    fd = (int)syscall(SYS_openat2, folder, *path == '\0' ? "." : path, &how,
-                      sizeof(how));
+    for (int tries = 0; tries < OPEN_TRIES; tries++) {
+        fd = (int)syscall(SYS_openat2, folder, *path == '\0' ? "." : path, &how,
+                          sizeof(how));
+        if (fd != -1 || errno != EAGAIN) /* a name changed near a ".." */
+            break;
+    }
     saved = errno;
     close(folder);
     errno = saved;

@@ -8,6 +8,8 @@ import http.client
 import os
 import random
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -182,6 +184,32 @@ def test_links_that_change_never_lead_out(site, tmp_path):
         stop.set()
         thread.join()
     assert found <= {b"public", b"not found"} and b"public" in found
+
+
+RENAME = """
+import os, sys
+a, b = sys.argv[1:]
+while True:
+    os.rename(a, b)
+    os.rename(b, a)
+"""
+
+
+def test_files_are_found_while_names_change_elsewhere(site, tmp_path):
+    """The kernel is not sure then where ".." leads, and wants to be asked
+    again."""
+    (site.folder / "here").mkdir()
+    (site.folder / "here" / "file").write_bytes(b"found")
+    (tmp_path / "a").touch()
+    path = "/" + "here/../" * 8 + "here/file"
+    with subprocess.Popen([sys.executable, "-c", RENAME, tmp_path / "a",
+                           tmp_path / "b"]) as renamer:
+        try:
+            wait_until((tmp_path / "b").exists, "the first rename")
+            found = {site.ask("fastcgi", path)[2] for _ in range(1000)}
+        finally:
+            renamer.kill()
+    assert found == {b"found"}
 
 
 # --- huge ones
