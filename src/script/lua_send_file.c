@@ -190,8 +190,8 @@ static int l_open(lua_State *L)
     return 4;
 }
 
-/* take(f) -> file, size, mtime, nanoseconds, offset | nil, "not found": of an
- * open file of Lua's, which stays open. */
+/* take(f) -> file, size, mtime, nanoseconds, offset | nil, err: of an open
+ * file of Lua's, which stays open. */
 static int l_take(lua_State *L)
 {
     luaL_Stream *stream = luaL_checkudata(L, 1, LUA_FILEHANDLE);
@@ -205,6 +205,11 @@ static int l_take(lua_State *L)
     fd = fileno(stream->f);
     if (fd == -1 || fstat(fd, &about) == -1 || !S_ISREG(about.st_mode))
         return not_there(L, 0);
+    if ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY) {
+        luaL_pushfail(L);
+        lua_pushliteral(L, "not open for reading");
+        return 2;
+    }
     fflush(stream->f); /* what the script has written belongs to it */
     if (fstat(fd, &about) == -1)
         return not_there(L, errno);

@@ -28,6 +28,12 @@ end
 function cases.pipe(req)
   return req:send_file(assert(io.popen("echo x")))
 end
+function cases.written(req)
+  local file = assert(io.open(root .. "/written", "w"))
+  file:write(("x"):rep(100000))
+  file:seek("set")
+  return req:send_file(file)
+end
 function cases.type(req)
   return req:send_file(root .. "/text.txt", { type = "x/y", etag = "v1" })
 end
@@ -299,6 +305,11 @@ def test_a_status_that_was_set_stays(site):
 
 def test_a_pipe_is_no_file(site):
     assert site.get("/?case=pipe").body == b"not found"
+
+
+def test_a_file_that_is_not_open_for_reading_is_said_to_be_so(site):
+    answer = site.get("/?case=written")
+    assert (answer.status, answer.body) == (404, b"not open for reading")
 
 
 def test_the_answer_is_over_then(site):
