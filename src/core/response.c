@@ -390,6 +390,8 @@ enum response_result response_write_file(struct request *req,
 
     if (result == RESPONSE_OK && !response_is_begun(&req->response))
         result = begin(req, &nothing);
+    if (result == RESPONSE_OK && req->response.drops_body)
+        *n = 0; /* which only its head tells */
     if (result != RESPONSE_OK || *n == 0)
         return result;
     room = req->exchange->ops->room(req->exchange);

@@ -294,7 +294,7 @@ static int copy_k(lua_State *L, int status, lua_KContext ctx)
 
     (void)status;
     (void)ctx;
-    while (req != NULL && left > 0) {
+    while (req != NULL && left > 0 && !req->response.drops_body) {
         size_t n = room_of(req);
         enum response_result result;
 

@@ -34,6 +34,10 @@ function cases.written(req)
   file:seek("set")
   return req:send_file(file)
 end
+function cases.bodiless(req)
+  req:set_status(304)
+  return req:send_file(root .. "/sparse")
+end
 function cases.type(req)
   return req:send_file(root .. "/text.txt", { type = "x/y", etag = "v1" })
 end
@@ -350,6 +354,16 @@ def test_a_sparse_file_beyond_4_gib_has_its_end(site):
     answer = site.get("/huge", range="bytes=-7")
     assert (answer.status, answer.body) == (206, b"the end")
     assert header(answer, "content-range").endswith(f"/{(5 << 30) + 7}")
+    path.unlink()
+
+
+def test_a_status_without_body_sends_none_and_reads_none(site):
+    """To read a tebibyte would take longer than anybody waits."""
+    path = site.folder / "sparse"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)
+    answer = site.get("/?case=bodiless")
+    assert (answer.status, answer.body) == (304, b"")
     path.unlink()
 
 

@@ -157,6 +157,14 @@ static void files_go_where_the_protocol_takes_them(void **state)
     peer.exchange.ops = &ops;
     response_set_status(req, 200, slice_of(""));
     assert_false(response_takes_files(req));
+    again("GET"); /* that there is no body only its head tells */
+    peer.exchange.ops = &ops;
+    response_set_status(req, 304, slice_of(""));
+    left = 100000;
+    assert_int_equal(response_write_file(req, &file, 0, &left), RESPONSE_OK);
+    assert_int_equal(left, 0);
+    assert_int_equal(given, 100000); /* as before */
+    assert_int_equal(req->response.body_bytes, 0);
 }
 
 static void the_script_writes_its_head_and_body_in_one(void **state)
