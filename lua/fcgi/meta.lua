@@ -3006,7 +3006,7 @@ function Request:redirect(url, status) end
 --- are heeded, for GET and HEAD and while no status was set; several ranges are
 --- answered with the whole.  What is no regular file is "not found", and so is a
 --- path that leaves the root.  An open file is sent from where it stands on, and
---- stays open.
+--- stays open; one that was opened for writing only is "not open for reading".
 ---
 --- ```lua
 --- local fcgi = require "fcgi"

@@ -34,7 +34,7 @@ end
 local OWNERS = {}
 for name in ([[fcgi req part task sock socket channel process program counter
   gauge ngx bridge mock app table string package coroutine os io debug
-  math ssl part]]):gmatch "%S+" do
+  math ssl]]):gmatch "%S+" do
   OWNERS[name] = true
 end
 
