@@ -50,7 +50,10 @@ local function below(mount, req)
   return setmetatable({ redirect = redirect }, { __index = function(_, name)
     local value = req[name]
     if type(value) ~= "function" then return value end
-    return function(_, ...) return own[name] or value(req, ...) end
+    return function(_, ...)
+      if own[name] then return own[name] end
+      return value(req, ...)
+    end
   end })
 end
 

@@ -180,6 +180,11 @@ def test_demo_serves_each_below_its_name(demo):
     assert (signed.status, signed.headers["location"]) == (
         303, "/guestbook/")
     assert "<b>Ada</b>" in ask(demo, "guestbook/").text
+    # What a call gives arrives whole.
+    assert ask(demo, "download/none").text == "not found\n"
+    refused = ask(demo, "guestbook/", REQUEST_METHOD="POST", body=b"{}",
+                  CONTENT_TYPE="application/json")
+    assert (refused.status, refused.text) == (400, "not a form")
 
 
 def test_pages_lead_to_what_is_theirs(demo):
