@@ -36,6 +36,8 @@ local function read_object(req)
     return nil, 400, err or "not JSON"
   elseif (getmetatable(value) or {}).__jsontype ~= "object" then
     return nil, 400, "not an object"
+  elseif not utf8.len(json.encode(value)) then -- as in "\ud800"
+    return nil, 400, "half a character"
   end
   return value
 end

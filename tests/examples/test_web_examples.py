@@ -356,6 +356,7 @@ def test_json_keeps_a_collection(site, front):
     b'{"a":tru}', b'{"a":NaN}', b'{"a":Infinity}', b'"text"', b"1", b"null",
     b"true", b"[]", b'[{"a":1}]', b"\xff", b'{"a":"\xff"}', b'{"a":"\xc3"}',
     b"a=b", b"<json/>", b"[" * 16384, b'{"a":' * 3000, b"\0", b'{"a":1}\0',
+    b'{"a":"\\ud800"}', b'{"\\udc00\\ud800":1}',
 ])
 def test_json_says_what_is_no_object(site, front, body):
     answer, error = call(site("json.lua"), front, "POST", "/", body)
