@@ -126,7 +126,7 @@ local function token_of(req)
   local token = (req:cookie "token" or ""):match "^%x+$"
   if not token then
     token = ("%02x"):rep(16):format(fcgi.random(16):byte(1, -1))
-    req:set_cookie("token", token)
+    req:set_cookie("token", token, { secure = req:scheme() == "https" })
   end
   return token
 end

@@ -505,6 +505,12 @@ def test_guestbook_sends_heads_that_forbid(book, front):
     assert "color-scheme" in style.text
 
 
+def test_guestbook_keeps_its_cookie_to_https_where_it_can(book):
+    for more, secure in ({}, False), ({"HTTPS": "on"}, True):
+        answer = book.gateway.request({"SCRIPT_NAME": "/", **more})
+        assert ("Secure" in answer.headers["set-cookie"]) == secure
+
+
 @pytest.mark.parametrize("token, cookie", [
     ("abc", None), ("abc", "abd"), ("", ""), (None, None), (None, "abc"),
     ("", "abc"), ("ABC", "abc"), ("abc ", "abc"), ("xyz", "xyz"),
