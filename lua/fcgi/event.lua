@@ -98,7 +98,7 @@ return function(methods, private, memo)
   --- what is left of one that was cancelled goes before the next.
   local function put(req, about, text)
     about.lock:put(true)
-    local _ <close> = setmetatable(about.hold, Hold)
+    local _ <close> = about.hold
     text = about.rest .. text
     local before = body_bytes(req)
     local goes_on, ok, err = pcall(write, req, text)
@@ -139,7 +139,7 @@ return function(methods, private, memo)
     about.event_at = fcgi.now()
     if not about.lock then
       about.lock, about.rest = fcgi.channel(1), ""
-      about.hold = { lock = about.lock }
+      about.hold = setmetatable({ lock = about.lock }, Hold)
       fcgi.spawn(keep_alive, req)
     end
     return put(req, about, text)
