@@ -74,5 +74,7 @@ function on_request(req)
   req:set_header("Content-Security-Policy", "script-src 'none'")
   req:set_header("X-Content-Type-Options", "nosniff")
   local sent, err = req:send_file(path, { root = folder })
-  if not sent and not req:is_aborted() then return 404, text, err .. "\n" end
+  if not sent and not req:is_aborted() then
+    return err == "not found" and 404 or 500, text, err .. "\n"
+  end
 end

@@ -8,6 +8,7 @@ import html
 import json
 import os
 import re
+import resource
 import sqlite3
 import subprocess
 import urllib.parse
@@ -165,6 +166,18 @@ def test_download_has_no_way_out(files, front, target):
 def test_download_takes_nothing(files, front):
     answer = files.ask(front, "POST", "/a.txt", [], b"x" * 100000)
     assert (answer.status, answer.header("allow")) == (405, "GET, HEAD")
+
+
+def test_download_does_not_deny_what_it_cannot_open_now(own_example, tree):
+    gw = own_example("download.lua", args=[tree])
+    with gw.connect() as conn:
+        assert conn.request(params={"SCRIPT_NAME": "/a.txt"}).status == 200
+        limits = resource.prlimit(gw.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(gw.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        answer = conn.request(params={"SCRIPT_NAME": "/a.txt"})
+        resource.prlimit(gw.pid, resource.RLIMIT_NOFILE, limits)
+        assert (answer.status, answer.text) == (500, "Too many open files\n")
+        assert conn.request(params={"SCRIPT_NAME": "/a.txt"}).status == 200
 
 
 def test_download_goes_on_where_it_broke_off(files, tree, tmp_path):
