@@ -7,6 +7,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,6 +27,19 @@ static ssize_t copy_file(int fd, int file, off_t offset, size_t n)
     return got <= 0 ? got : send(fd, bytes, (size_t)got, MSG_NOSIGNAL);
 }
 
+/* A client that has gone is no news; a file that fails is. */
+static void tell_of_file(int file, off_t offset)
+{
+    int saved = errno;
+    char byte;
+
+    if (pread(file, &byte, 1, offset) == -1)
+        log_write(LOG_LEVEL_WARN,
+                  "a file cannot be read: %s; its connection is closed",
+                  strerror(errno));
+    errno = saved;
+}
+
 /* A file that is shorter than it was cannot give what has been promised. */
 static ssize_t send_file(int fd, int file, off_t offset, size_t n)
 {
@@ -34,6 +48,8 @@ static ssize_t send_file(int fd, int file, off_t offset, size_t n)
 
     if (sent == -1 && (errno == EINVAL || errno == ENOSYS))
         sent = copy_file(fd, file, offset, n);
+    if (sent == -1 && errno != EAGAIN && errno != EINTR)
+        tell_of_file(file, offset);
     if (sent == 0) {
         log_write(LOG_LEVEL_WARN, "a file became shorter while it was sent: "
                                   "its connection is closed");

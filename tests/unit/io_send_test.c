@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,6 +27,7 @@ static size_t asked;
 static int set_up(void **state)
 {
     (void)state;
+    signal(SIGPIPE, SIG_IGN); /* as in the program */
     log_set_level(LOG_LEVEL_ERROR);
     chain_pool_init(&pool, 4);
     chain_init(&chain, &pool);
@@ -113,6 +116,41 @@ static void what_cannot_be_read_is_an_error(void **state)
     assert_int_equal(errno, EISDIR);
 }
 
+/* The text of the log while the front is sent. */
+static const char *said_of_sending(void)
+{
+    static char text[256];
+    char path[] = "/tmp/fcgi-lua-log-XXXXXX";
+    int fd = mkstemp(path);
+    ssize_t n;
+
+    assert_true(fd >= 0);
+    assert_int_equal(log_open(path), 0);
+    log_set_level(LOG_LEVEL_WARN);
+    assert_int_equal(send_front(fds[0], &chain, &asked), -1);
+    log_close();
+    n = read(fd, text, sizeof(text) - 1);
+    assert_true(n >= 0);
+    text[n] = '\0';
+    close(fd);
+    unlink(path);
+    return text;
+}
+
+static void operators_hear_of_files_and_not_of_clients(void **state)
+{
+    int fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    (void)state;
+    put_file(shared_fd_new(fd), 0, 16);
+    assert_non_null(
+        strstr(said_of_sending(), "a file cannot be read: Is a directory"));
+    chain_free(&chain);
+    shutdown(fds[1], SHUT_RDWR);
+    put_file(file_of(slice_of("01234")), 0, 5);
+    assert_string_equal(said_of_sending(), "");
+}
+
 static void a_socket_without_room_is_tried_again(void **state)
 {
     static char bytes[1024 * 1024];
@@ -138,6 +176,7 @@ int main(void)
         TEST(of_a_file_there_is_what_there_is),
         TEST(what_the_kernel_does_not_send_is_copied),
         TEST(what_cannot_be_read_is_an_error),
+        TEST(operators_hear_of_files_and_not_of_clients),
         TEST(a_socket_without_room_is_tried_again),
     };
 
