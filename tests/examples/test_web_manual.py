@@ -20,7 +20,7 @@ SOURCE = manual.ROOT / "src/man/fcgi-lua-web.txt"
 TEXT = SOURCE.read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.M | re.S)
 START = "fcgi-lua --dev --http=:8080 app.lua"
-BUSTED = "busted app_spec.lua"
+BUSTED = "busted --lua=lua5.4 app_spec.lua"
 
 
 def commands(session):
@@ -66,8 +66,7 @@ class Reader:
             env["ASAN_OPTIONS"] = "detect_leaks=0"
         name, *args = BUSTED.split()
         done = subprocess.run(
-            [name, "--lua=lua5.4", f"--cpath={manual.build()}/lua/?.so",
-             *args], cwd=self.folder, env=env, capture_output=True, text=True)
+            [name, f"--cpath={manual.build()}/lua/?.so", *args], cwd=self.folder, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def do(self, command, expected):
