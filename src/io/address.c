@@ -86,10 +86,14 @@ static bool read_tcp(const char *text, struct address *out,
     out->kind = ADDRESS_TCP;
     if (*text == '[')
         return read_brackets(text, out, to);
+    if (strstr(text, "://") != NULL)
+        return complain(to, "is a URL (try its host and port: 127.0.0.1:8080)");
     if (strchr(text, '/') != NULL)
         return complain(to, "is not an address (a path needs unix: before it)");
     if (colon == NULL)
-        return complain(to, "has no port (try :9000 or 127.0.0.1:9000)");
+        return complain(to, text[strspn(text, "0123456789")] == '\0'
+                                ? "has no colon before its port (try :9000)"
+                                : "has no port (try :9000 or 127.0.0.1:9000)");
     if (strchr(text, ':') != colon)
         return complain(to, "has too many colons (try [::1]:9000, unix:/PATH)");
     len = (size_t)(colon - text);

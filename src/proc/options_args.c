@@ -102,6 +102,19 @@ static enum options_status read_letters(struct cursor *args, const char *arg)
     return status;
 }
 
+/* Is it -dev or -http=ADDR, which would be -d -e v and -h -t -t ...? */
+static bool is_long_with_one_dash(const char *arg)
+{
+    char name[32];
+    size_t len = strcspn(++arg, "=");
+
+    if (len < 2 || len >= sizeof(name))
+        return false;
+    memcpy(name, arg, len);
+    name[len] = '\0';
+    return options_find(name) != NULL;
+}
+
 enum options_status options_parse_args(struct options *options, int argc,
                                        char **argv, struct option_error *error)
 {
@@ -118,8 +131,12 @@ enum options_status options_parse_args(struct options *options, int argc,
         args.next++;
         if (strcmp(arg, "--") == 0)
             break;
-        status =
-            arg[1] == '-' ? read_long(&args, arg) : read_letters(&args, arg);
+        if (arg[1] == '-')
+            status = read_long(&args, arg);
+        else if (is_long_with_one_dash(arg))
+            status = bad_usage(&args, arg, "a long option has two dashes");
+        else
+            status = read_letters(&args, arg);
         if (status != OPTIONS_OK)
             return status;
         if (options->help || options->version)

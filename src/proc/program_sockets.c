@@ -126,6 +126,12 @@ int program_open_status_sockets(struct program *program)
     return EX_OK;
 }
 
+/* Is the first argument of the script more likely an option of ours? */
+static bool has_late_option(const struct options *options)
+{
+    return options->nargs > 0 && options->args[0][0] == '-';
+}
+
 /* Sockets that somebody else has made for us. */
 static int take_passed_sockets(struct program *program)
 {
@@ -144,8 +150,14 @@ static int take_passed_sockets(struct program *program)
     return program_fail(
         EX_USAGE,
         "nothing to listen on: fd 0 is not a listening socket and "
-        "LISTEN_FDS is not set\nTry: fcgi-lua -l 127.0.0.1:9000 %s",
-        program->options.script);
+        "LISTEN_FDS is not set\n"
+        "Try: fcgi-lua --http=:8080 %s    (for a browser)\n"
+        "     fcgi-lua -l 127.0.0.1:9000 %s    (for a web server)%s",
+        program->options.script, program->options.script,
+        has_late_option(&program->options)
+            ? "\nOptions stand before the script; what follows "
+              "it is for the script itself."
+            : "");
 }
 
 int program_open_sockets(struct program *program)

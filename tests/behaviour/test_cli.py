@@ -143,7 +143,13 @@ def test_nothing_to_listen_on_is_64_and_says_what_to_try(app):
     first, *more = result.err.splitlines()
     assert first == ("fcgi-lua: nothing to listen on: fd 0 is not a "
                      "listening socket and LISTEN_FDS is not set")
-    assert len(more) == 1 and "-l" in more[0]
+    assert len(more) == 2 and "--http=:8080" in more[0] and "-l" in more[1]
+
+
+def test_an_option_behind_the_script_is_told_of(app):
+    result = run(app, "--http=:8080")
+    assert result.code == 64
+    assert "Options stand before the script" in result.err
 
 
 def test_options_end_with_two_dashes(gateway):

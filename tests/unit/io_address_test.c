@@ -96,7 +96,9 @@ static void every_mistake_in_a_host_or_port_has_its_message(void **state)
     (void)state;
     assert_refused("", "is empty");
     assert_refused("localhost", "has no port (try :9000 or 127.0.0.1:9000)");
-    assert_refused("9000", "has no port (try :9000 or 127.0.0.1:9000)");
+    assert_refused("9000", "has no colon before its port (try :9000)");
+    assert_refused("http://127.0.0.1:8080",
+                   "is a URL (try its host and port: 127.0.0.1:8080)");
     assert_refused("localhost:", "has no port (try :9000)");
     assert_refused(":65536", "has a bad port (it must be 0 to 65535)");
     assert_refused(":99999999999999999999",

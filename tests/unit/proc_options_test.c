@@ -274,6 +274,15 @@ static void the_format_of_the_access_log_is_checked(void **state)
     assert_int_equal(error.exit_code, 78);
 }
 
+static void long_options_have_two_dashes(void **state)
+{
+    (void)state;
+    assert_usage_error("-dev a.lua", "-dev: a long option has two dashes");
+    assert_usage_error("-http=:8080 a.lua",
+                       "-http=:8080: a long option has two dashes");
+    assert_usage_error("-user", "-user: a long option has two dashes");
+}
+
 static void unknown_options_name_the_nearest(void **state)
 {
     (void)state;
@@ -832,6 +841,8 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_format_of_the_access_log_is_checked,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(long_options_have_two_dashes, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(unknown_options_name_the_nearest,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_page_has_a_path, set_up, tear_down),
