@@ -13,7 +13,9 @@ local calls = 0
 local function ask_exchange()
   calls = calls + 1
   fcgi.sleep(every / 10)
-  if calls % 3 == 0 then error("the exchange does not answer") end
+  if calls % 3 == 0 then
+    error("the exchange does not answer, as every third time")
+  end
   return 1.1 + calls / 1000
 end
 
