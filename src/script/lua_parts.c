@@ -85,6 +85,16 @@ static int l_iterate(lua_State *L)
     return next_k(L, LUA_OK, 0);
 }
 
+/* Everybody forgets enctype once. */
+static const char *why_no_form(struct slice type)
+{
+    const struct slice plain = slice_of("application/x-www-form-urlencoded");
+
+    return slice_equal_nocase(slice_take(&type, plain.len), plain)
+               ? "the form was sent without enctype=\"multipart/form-data\""
+               : "the body is not multipart/form-data";
+}
+
 /* req:parts() -> an iterator */
 int lua_parts_iterate(lua_State *L)
 {
@@ -100,7 +110,8 @@ int lua_parts_iterate(lua_State *L)
         return luaL_error(L, "the body is already being taken by req:parts, "
                              "which is called once");
     if (!multipart_is_form(reader_content_type(handle->req)))
-        return raise_fault(L, 415, "the body is not multipart/form-data");
+        return raise_fault(L, 415,
+                           why_no_form(reader_content_type(handle->req)));
     lua_request_use_body(L, BODY_PARTS);
     why = reader_push(L, handle, UINT64_MAX);
     if (why != NULL)

@@ -311,6 +311,10 @@ def test_broken_bodies_raise(lua, body, why):
 @pytest.mark.parametrize("type,status,why", [
     (None, 415, "the body is not multipart/form-data"),
     ("text/plain", 415, "the body is not multipart/form-data"),
+    ("Application/x-www-form-urlencoded; charset=utf-8", 415,
+     'the form was sent without enctype="multipart/form-data"'),
+    ("application/x-www-form-urlencode", 415,
+     "the body is not multipart/form-data"),
     ("multipart/mixed; boundary=x", 415,
      "the body is not multipart/form-data"),
     ("multipart/form-data", 400, "a Content-Type without a boundary"),
