@@ -2,6 +2,9 @@
 -- the page with the form.  (With nginx: fastcgi_request_buffering off.)
 -- Run: fcgi-lua --http=127.0.0.1:8080 upload.lua
 -- Try: curl -F note=hello -F file=@/etc/services http://127.0.0.1:8080/
+--
+-- Whoever reaches it may fill the disk: ask first who it is (guestbook.lua has
+-- what keeps out forms of other sites), and give each a share.
 
 local fcgi = require "fcgi"
 
