@@ -3010,7 +3010,7 @@ function Request:redirect(url, status) end
 ---
 --- ```lua
 --- local fcgi = require "fcgi"
---- local file = assert(io.open(os.tmpname(), "w+"))
+--- local file <close> = assert(io.tmpfile())
 --- file:write("0123456789")
 --- file:seek("set", 2)
 --- print(req:send_file("etc/x", { root = "/tmp" })) --> nil, "not found"

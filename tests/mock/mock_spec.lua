@@ -52,12 +52,14 @@ app.timeout = 100
 return app
 ]]
 
+local written = {} -- and removed when the test has ended
+
 local function write(text)
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
   file:write(text)
   file:close()
-  finally(function() os.remove(path) end)
+  written[#written + 1] = path
   return path
 end
 
@@ -75,6 +77,12 @@ describe("fcgi.mock", function()
   teardown(function()
     app:close()
     os.remove(path)
+  end)
+
+  after_each(function()
+    for i = #written, 1, -1 do
+      os.remove(table.remove(written, i))
+    end
   end)
 
   local function body(target)
