@@ -7,6 +7,7 @@ SPDX-License-Identifier: MIT
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -110,6 +111,7 @@ def test_the_page_does_what_it_says(tmp_path):
     finally:
         if reader.server:
             reader.server.end()
+            shutil.rmtree(reader.server.folder)
     assert START in reader.done and BUSTED in reader.done
     assert len(reader.done) > 12
 
