@@ -149,7 +149,7 @@ return function(methods, private)
       error(err, 0)
     end
     if type(header) == "number" and thing == "header" then
-      what = what .. ', as in { ["Content-Type"] = "text/html" }'
+      what = what .. ': write { ["Content-Type"] = "text/html" }'
     end
     return ("the %s %s of the answer: %s"):format(thing,
       type(header) == "string" and ("%q"):format(header) or tostring(header),
@@ -170,7 +170,7 @@ return function(methods, private)
       local good
       good, body = pcall(join, body, 1)
       if not good then
-        blame(hook, body)
+        blame(hook, "the body: " .. tostring(body))
       end
       kind = "string"
     elseif kind == "string" then

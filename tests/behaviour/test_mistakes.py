@@ -63,8 +63,8 @@ def test_nothing_is_returned(mistake, code):
 
 
 @pytest.mark.parametrize("value, field", [
-    ("{name='x'}", "name"), ("{{}, {{[2]='x'}}}", "2"), ("{[{}]=1}", "table: 0x"),
-    ("req.input", "")])
+    ("{name='x'}", "name"), ("{{}, {{[2]='x'}}}", "2"),
+    ("{[{}]=1}", "table: 0x"), ("req.input", "")])
 def test_a_table_that_is_no_list_is_written(mistake, value, field):
     assert ("test:1: bad argument #2 to 'write' (a list of strings or numbers "
             f"expected, got a table with the field {field}"
@@ -83,20 +83,20 @@ HEADERS = [("{['Content-Type']=true}", '"Content-Type"', "string expected, got "
            ("{['A B']='x'}", '"A B"', "is not the name of a header"),
            ("{A={B='x'}}", '"A"', "a list of strings or numbers expected, got "
             "a table with the field B"),
-           ("{'A: x'}", "1", 'string expected, got number, as in { ["Content-'
+           ("{'A: x'}", "1", 'string expected, got number: write { ["Content-'
             'Type"] = "text/html" }'),
            ("{[{}]='x'}", "table: 0x", "string expected, got table")]
 OTHERS = [("200, 'x'", "headers are a table, not a string; the order is "
            "status, headers, body"),
-          ("200, nil, {name='x'}", "a list of strings or numbers expected, got "
-           "a table with the field name"),
-          ("200, nil, {{[2]='x'}}", "a list of strings or numbers expected, "
-           "got a table with the field 2"),
+          ("200, nil, {name='x'}", "the body: a list of strings or numbers "
+           "expected, got a table with the field name"),
+          ("200, nil, {{[2]='x'}}", "the body: a list of strings or numbers "
+           "expected, got a table with the field 2"),
           ("99", "the status 99 is not an integer from 200 to 599"),
           ("200, nil, true", "a body is a string, a list, an iterator or an "
            "open file, not a boolean"),
-          ("200, nil, {{true}}", "a list of strings or numbers expected, got "
-           "boolean")]
+          ("200, nil, {{true}}", "the body: a list of strings or numbers "
+           "expected, got boolean")]
 
 
 @pytest.mark.parametrize("headers, name, why", HEADERS)
