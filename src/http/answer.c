@@ -11,8 +11,11 @@
 #include "base/log.h"
 #include "core/head.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
+
+enum { URI_SHOWN = 256 }; /* bytes of it in the log */
 
 static struct http_session *session_of(struct exchange *exchange)
 {
@@ -152,6 +155,7 @@ static void choose_framing(struct http_session *session,
     const struct request *req = session->req;
 
     session->length_left = found->length;
+    session->surplus = 0;
     if (req->response.drops_body)
         session->framing = HTTP_NO_BODY;
     else if (found->has_length)
@@ -198,10 +202,11 @@ static void send_head(struct exchange *exchange, struct slice lines)
  * answer's. */
 static size_t within_length(struct http_session *session, size_t n)
 {
-    if (session->length_left < n)
-        n = (size_t)session->length_left;
-    session->length_left -= n;
-    return n;
+    size_t part = session->length_left < n ? (size_t)session->length_left : n;
+
+    session->length_left -= part;
+    session->surplus += n - part;
+    return part;
 }
 
 static void begin_chunk(struct http_session *session, size_t n)
@@ -311,6 +316,26 @@ static void body_consumed(struct exchange *exchange)
 
 /* --- the end -------------------------------------------------------------- */
 
+/* Clients tell less of that than web servers do in their logs. */
+static void complain_of_length(const struct http_session *session)
+{
+    const struct request *req = session->req;
+    uint64_t n = session->surplus > 0 ? session->surplus : session->length_left;
+    struct slice method = { NULL, 0 }, uri = { NULL, 0 }, shown;
+
+    if (n == 0 || req->is_aborted)
+        return;
+    request_param(req, slice_of("REQUEST_METHOD"), &method);
+    request_param(req, slice_of("REQUEST_URI"), &uri);
+    shown = slice_take(&uri, URI_SHOWN);
+    log_write(LOG_LEVEL_WARN,
+              "HTTP: the answer has %" PRIu64 " bytes %s than its "
+              "Content-Length says%s (%.*s %.*s)",
+              n, session->surplus > 0 ? "more" : "fewer",
+              session->surplus > 0 ? ", which were left out" : "",
+              (int)method.len, method.data, (int)shown.len, shown.data);
+}
+
 /* A client must see when an answer is not whole. */
 static void end_body(struct http_session *session, uint32_t app_status)
 {
@@ -318,6 +343,8 @@ static void end_body(struct http_session *session, uint32_t app_status)
     case HTTP_NO_BODY:
         break;
     case HTTP_LENGTH:
+        if (app_status == 0)
+            complain_of_length(session);
         if (session->length_left > 0)
             session->keep = false;
         break;

@@ -70,6 +70,7 @@ struct http_session {
     bool has_flusher;    /* one that waits for the kernel */
     enum http_framing framing;
     uint64_t length_left; /* of HTTP_LENGTH */
+    uint64_t surplus;     /* bytes that were over it */
 };
 
 extern const struct exchange_ops http_exchange_ops;

@@ -209,3 +209,23 @@ def test_hundreds_of_connections_are_served_at_once():
             client.request("GET", "/")
         pids = {client.getresponse().read().split()[0] for client in clients}
         assert len(pids) == 2 and str(os.getpid()).encode() not in pids
+
+
+def test_an_answer_that_is_not_as_long_as_it_says_is_told_of():
+    script = """
+function on_request(req)
+  req:set_header("Content-Length", req:query "length")
+  req:write("hello")
+end
+"""
+    with serving(script=script) as gw:
+        assert gw.client.get("/a?length=2") == "he"
+        gw.wait_log(r"warn .*HTTP: the answer has 3 bytes more than its "
+                    r"Content-Length says, which were left out "
+                    r"\(GET /a\?length=2\)")
+        assert gw.client.get("/b?length=5") == "hello"
+        with pytest.raises(http.client.IncompleteRead):
+            gw.client.get("/c?length=7")
+        gw.wait_log(r"warn .*HTTP: the answer has 2 bytes fewer than its "
+                    r"Content-Length says \(GET /c\?length=7\)")
+        assert "/b" not in gw.log()
