@@ -1516,6 +1516,10 @@ function Socket:gettimeout() end
 --- print(near:sslhandshake(nil, "shop.example")) --> nil, "timeout"
 --- ```
 ---
+--- A socket from a pool that was encrypted before is ready at once, if it was
+--- for the same name and with the same options: else "encrypted for another
+--- name", "encrypted with other options" or "encrypted, but not verified".
+---
 --- Other errors: "closed", "certificate verify failed: ...", "host name does not
 --- match: ...", "handshake failed: ...".  TLS 1.2 and 1.3 are spoken.  Of a
 --- socket that speaks it getstats counts the bytes inside, and shutdown is a
